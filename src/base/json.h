@@ -1,0 +1,21 @@
+// JSON values. Only this header and json.cc name the JSON library.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace tandem {
+
+// An ordered JSON value (keys keep the order they were written in). A file that builds or takes
+// values apart includes "base/json_value.h", which brings the library's full definition.
+using Json = nlohmann::ordered_json;
+
+// Parses a whole document; throws kInvalidFile with `where` (a file name), line, column and reason.
+Json parse_json(std::string_view text, std::string_view where);
+
+// Text of a value: one line, or indented by two spaces. Bytes that are not UTF-8 become U+FFFD.
+std::string to_text(const Json& value, bool indented = false);
+
+}  // namespace tandem

@@ -1,0 +1,82 @@
+// Weights as GGUF stores them, read through an address: picks the format by one define
+// (WEIGHT_Q4_0, WEIGHT_Q8_0, WEIGHT_Q4_K, WEIGHT_Q6_K, WEIGHT_F16, WEIGHT_BF16).
+// SPDX-License-Identifier: Apache-2.0
+//
+// A row is cut into groups of 32 weights, whatever the size of the format's own blocks. Each
+// format offers:
+//
+//   Block load_block(uint64_t row, uint group)   only issues the loads, so that several groups can
+//                                                be in flight before one is used
+//   BlockScale block_scale(Block block)          w = scale[k / 16] * q + offset
+//   uvec2 load8(Block block, uint i)             two words of four int8 q: weights 4i .. 4i+3 and
+//                                                16+4i .. 16+4i+3, i < 4
+//   Vec8 dequant8(Block block, BlockScale s, uint i)   the same eight weights as floats
+//
+// q is in [-128, 127], so signed dot products apply. The float formats have no q: they define
+// WEIGHT_IS_FLOAT, and their load8 is absent and their scale empty.
+//
+// `row` must be a multiple of 2, of 16 for Q4_K, F16 and BF16. Loads are of whole aligned words, so
+// up to 3 bytes before and after a group are touched: tensors begin at a multiple of 4 and are
+// followed by at least 3 readable bytes.
+#ifndef TANDEM_DEQUANT_GLSL
+#define TANDEM_DEQUANT_GLSL
+
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_control_flow_attributes : require
+
+layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer Halfword {
+  uint16_t value;
+};
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Words {
+  uint at[];
+};
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer WordQuad {
+  uvec4 value;
+};
+
+struct BlockScale {
+  vec2 scale;    // of weights 0-15 and 16-31
+  float offset;  // of all 32
+};
+
+struct Vec8 {
+  vec4 low;   // weights 4i .. 4i+3
+  vec4 high;  // weights 16+4i .. 16+4i+3
+};
+
+// Four consecutive bytes out of two consecutive aligned words: those of `second` when the bytes
+// begin on a word, else the two upper of `first` and the two lower of `second`.
+uint join_halves(uint first, uint second, bool on_word) {
+  return on_word ? second : (first >> 16) | (second << 16);
+}
+
+float low_half(uint word) { return unpackHalf2x16(word).x; }
+
+vec4 signed_bytes(uint word) {
+  return vec4(bitfieldExtract(int(word), 0, 8), bitfieldExtract(int(word), 8, 8),
+              bitfieldExtract(int(word), 16, 8), bitfieldExtract(int(word), 24, 8));
+}
+
+vec4 unsigned_bytes(uint word) {
+  return vec4(word & 0xffu, (word >> 8) & 0xffu, (word >> 16) & 0xffu, word >> 24);
+}
+
+#if defined(WEIGHT_Q4_0)
+#include "dequant_q4_0.glsl"
+#elif defined(WEIGHT_Q8_0)
+#include "dequant_q8_0.glsl"
+#elif defined(WEIGHT_Q4_K)
+#include "dequant_q4_k.glsl"
+#elif defined(WEIGHT_Q6_K)
+#include "dequant_q6_k.glsl"
+#elif defined(WEIGHT_F16)
+#include "dequant_f16.glsl"
+#elif defined(WEIGHT_BF16)
+#include "dequant_bf16.glsl"
+#else
+#error "define one of WEIGHT_Q4_0, WEIGHT_Q8_0, WEIGHT_Q4_K, WEIGHT_Q6_K, WEIGHT_F16, WEIGHT_BF16"
+#endif
+
+#endif

@@ -84,6 +84,10 @@ class Backend : public Importer {
   virtual Ticket submit(Program& program, uint32_t rounds) noexcept = 0;
   virtual Status wait(Ticket ticket, std::chrono::microseconds timeout) noexcept = 0;
 
+  // Bytes that weights, caches and activations may still take on the device. By default the
+  // host's available memory.
+  virtual uint64_t available_memory() const;
+
   // After a status other than kDone: one sentence on what failed.
   virtual std::string failure() const { return {}; }
 };

@@ -62,6 +62,7 @@ struct OpInfo {
   Op op;
   std::string_view name;  // as in plans and reports: "qkv", "core", "rms_norm"
   uint8_t writes, reads;  // arguments
+  bool in_place;          // also reads its first argument
 };
 const OpInfo& op_info(Op op);
 
@@ -96,7 +97,8 @@ struct OpSpec {
   uint32_t max_rows = 1;     // R at most
   uint32_t max_outputs = 1;  // O at most
   uint32_t max_sequences = 1;
-  DType kv = DType::kF16;  // kF32, kF16 or kI8 (q8_0)
+  bool on_outputs = false;  // the op works on the step's outputs (O), not on its rows (R)
+  DType kv = DType::kF16;   // kF32, kF16 or kI8 (q8_0)
   WeightTypes weights;
   const LayerConfig* config = nullptr;  // outlives every kernel prepared from the spec
 };

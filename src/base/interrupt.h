@@ -1,0 +1,17 @@
+// Ctrl-C as a flag that long work looks at between steps.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace tandem {
+
+// From now on the first SIGINT sets the flag; a second one before it is cleared ends the process
+// as SIGINT would. Call once, before threads start.
+void install_interrupt_handler();
+
+bool interrupted() noexcept;
+void clear_interrupt() noexcept;
+
+// Ends the process the way an unhandled SIGINT does, so that a shell sees status 130.
+[[noreturn]] void exit_interrupted();
+
+}  // namespace tandem

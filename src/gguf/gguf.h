@@ -26,6 +26,12 @@ using GgufArray = std::variant<std::vector<uint64_t>, std::vector<int64_t>, std:
                                std::vector<bool>, std::vector<std::string_view>>;
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray>;
 
+// One metadata entry as stored: `bytes` is the value's type and the value.
+struct GgufEntry {
+  std::string_view key;
+  std::span<const std::byte> bytes;
+};
+
 struct GgufTensor {
   std::string_view name;
   DType dtype = DType::kF32;
@@ -57,6 +63,8 @@ class GgufFile {
   std::span<const GgufTensor> tensors() const;
   const GgufTensor* find_tensor(std::string_view name) const;
   const std::map<std::string, GgufValue, std::less<>>& metadata() const;
+  // The metadata as stored, in the file's order, to copy it into another file.
+  std::span<const GgufEntry> entries() const;
 
   // Typed look-ups: nullopt when the key is absent, kInvalidFile when it holds another kind.
   // Integers of either sign are accepted where they fit.

@@ -76,6 +76,7 @@ bool can_quantize(DType dtype) {
     case DType::kF16:
     case DType::kBF16:
     case DType::kQ4_0:
+    case DType::kQ5_0:
     case DType::kQ8_0:
     case DType::kQ4K:
     case DType::kQ6K: return true;
@@ -90,6 +91,7 @@ void quantize_row(DType dtype, const float* in, std::byte* out, size_t count) {
     case DType::kF16: return encode_plain<uint16_t>(in, out, count, f32_to_f16);
     case DType::kBF16: return encode_plain<uint16_t>(in, out, count, f32_to_bf16);
     case DType::kQ4_0: return encode_blocks<BlockQ4_0>(in, out, count);
+    case DType::kQ5_0: return encode_blocks<BlockQ5_0>(in, out, count);
     case DType::kQ8_0: return encode_blocks<BlockQ8_0>(in, out, count);
     case DType::kQ4K: return encode_blocks<BlockQ4K>(in, out, count);
     case DType::kQ6K: return encode_blocks<BlockQ6K>(in, out, count);

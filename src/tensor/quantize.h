@@ -11,7 +11,7 @@ namespace tandem {
 // `count` values of a row; whole blocks. Every type, integers included.
 void dequantize_row(DType dtype, const std::byte* row, float* out, size_t count);
 
-// True for the types that quantize_row writes: f32, f16, bf16, q4_0, q8_0, q4_k, q6_k.
+// True for the types that quantize_row writes: f32, f16, bf16, q4_0, q5_0, q8_0, q4_k, q6_k.
 bool can_quantize(DType dtype);
 
 // `count` finite values; whole blocks. `out` takes dtype_size(dtype, count) bytes and, like every

@@ -1,0 +1,39 @@
+// Random Gemma 3 models of any size: they time like real ones, and tests need no download.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "gguf/gguf.h"
+#include "tensor/dtype.h"
+
+namespace tandem {
+
+// Hyper-parameters of a model to make.
+struct SynthShape {
+  std::string name;
+  uint32_t layers = 0, hidden = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  uint32_t window = 0, context = 0;
+  float rope_factor = 1.0f;  // of the global layers; 1 writes no scaling
+  uint32_t vocab = 262144;   // pieces of the placeholder vocabulary
+};
+
+struct SynthOptions {
+  SynthShape shape;
+  DType dtype = DType::kQ4_0;            // as a user names a model; see choose_type
+  uint64_t seed = 1;                     // the same seed gives the same bytes
+  const GgufFile* vocabulary = nullptr;  // its tokenizer is copied and sets the vocabulary's size
+  uint32_t thread_count = 0;             // 0: one for each core
+  // Called now and then, on the calling thread, with bytes of tensors; may throw to give up.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+// Writes the model to `out`, which appears when complete. Activations stay of order one. Throws
+// kUsage for a shape that is no model, kInvalidFile when the vocabulary's file has none, and as
+// GgufWriter does.
+void synthesize(const SynthOptions& options, const std::filesystem::path& out);
+
+}  // namespace tandem

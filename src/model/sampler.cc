@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -14,6 +15,7 @@ namespace tandem {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr size_t kBlockSize = 128;
 
 void require(bool holds, std::string_view name, float value, std::string_view range) {
   if (!holds)
@@ -34,15 +36,29 @@ bool is_fraction(float value) { return value >= 0.0F && value <= 1.0F; }
                                 *bad, bad - logits.begin()));
 }
 
-// The largest logit; NaN when one is NaN or +infinity. Without branches, so that it vectorises.
-float max_if_valid(std::span<const float> logits) {
-  float max = -kInfinity;
-  bool valid = true;
-  for (const float logit : logits) {
-    valid &= logit < kInfinity;
-    max = logit > max ? logit : max;
-  }
-  return valid ? max : std::numeric_limits<float>::quiet_NaN();
+// The largest of the logits of a block; NaN when one of them is NaN or +infinity. In lanes, which
+// compilers turn into vectors: one running maximum would wait for itself at every logit.
+float max_of_block(std::span<const float> block) {
+  constexpr size_t kLanes = 16;
+  std::array<float, kLanes> max;
+  std::array<int32_t, kLanes> invalid = {};
+  max.fill(-kInfinity);
+  const auto look_at = [&](float logit, size_t lane) {
+    max[lane] = logit > max[lane] ? logit : max[lane];
+    invalid[lane] |= static_cast<int32_t>(!(logit < kInfinity));
+  };
+  const size_t whole = block.size() / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane) look_at(block[i + lane], lane);
+  for (size_t i = whole; i < block.size(); ++i) look_at(block[i], i - whole);
+  const bool valid = std::count(invalid.begin(), invalid.end(), 0) == kLanes;
+  return valid ? *std::max_element(max.begin(), max.end())
+               : std::numeric_limits<float>::quiet_NaN();
+}
+
+std::span<const float> block_of(std::span<const float> logits, size_t index) {
+  const size_t begin = index * kBlockSize;
+  return logits.subspan(begin, std::min(kBlockSize, logits.size() - begin));
 }
 
 // [0, 1), in steps of 2^-53.
@@ -67,6 +83,7 @@ Sampler::Sampler(const SamplerOptions& options, size_t vocab_size)
   if (options_.repetition_penalty == 1.0F) options_.repetition_window = 0;
   recent_.reserve(options_.repetition_window);
   distinct_.reserve(options_.repetition_window);
+  block_max_.resize((vocab_size + kBlockSize - 1) / kBlockSize);
   candidates_.reserve(options_.top_k > 0 ? options_.top_k : vocab_size);
 }
 
@@ -74,16 +91,15 @@ int32_t Sampler::sample(std::span<float> logits) {
   TANDEM_CHECK(logits.size() == vocab_size_, "%zu logits for %zu tokens", logits.size(),
                vocab_size_);
   penalise_recent(logits);
-  if (!(max_if_valid(logits) > -kInfinity)) throw_no_choice(logits);
-  const auto best = std::max_element(logits.begin(), logits.end());
-  auto choice = static_cast<int32_t>(best - logits.begin());
+  const auto best = find_best(logits);
+  int32_t choice = best.id;
   if (options_.temperature > 0.0F) {
     if (options_.top_k > 0)
       keep_top_k(logits);
     else
       keep_all(logits);
-    if (options_.top_p < 1.0F) keep_top_p(*best);
-    choice = draw(*best);
+    if (options_.top_p < 1.0F) keep_top_p(best.logit);
+    choice = draw(best.logit);
   }
   accept(choice);
   return choice;
@@ -122,18 +138,40 @@ void Sampler::penalise_recent(std::span<float> logits) {
   }
 }
 
-// A heap of the k best so far, the worst of them in front: most logits fail one comparison.
+Sampler::Candidate Sampler::find_best(std::span<const float> logits) {
+  bool valid = true;
+  for (size_t i = 0; i < block_max_.size(); ++i) {
+    block_max_[i] = max_of_block(block_of(logits, i));
+    valid &= !std::isnan(block_max_[i]);
+  }
+  const auto max = std::max_element(block_max_.begin(), block_max_.end());
+  if (!valid || *max == -kInfinity) throw_no_choice(logits);
+  const auto index = static_cast<size_t>(max - block_max_.begin());
+  const std::span<const float> block = block_of(logits, index);
+  const auto place =
+      static_cast<size_t>(std::find(block.begin(), block.end(), *max) - block.begin());
+  return {*max, static_cast<int32_t>(index * kBlockSize + place), 0.0F};
+}
+
+// A heap of the k best so far, the worst of them in front: most blocks fail one comparison.
 void Sampler::keep_top_k(std::span<const float> logits) {
   candidates_.clear();
-  for (size_t id = 0; id < logits.size(); ++id) {
-    const Candidate candidate = {logits[id], static_cast<int32_t>(id), 0.0F};
-    if (candidates_.size() == options_.top_k) {
-      if (candidate.logit <= candidates_.front().logit) continue;
-      std::pop_heap(candidates_.begin(), candidates_.end(), is_likelier);
-      candidates_.pop_back();
+  const auto is_beaten = [&](float logit) {
+    return candidates_.size() == options_.top_k && logit <= candidates_.front().logit;
+  };
+  for (size_t i = 0; i < block_max_.size(); ++i) {
+    if (is_beaten(block_max_[i])) continue;
+    auto id = static_cast<int32_t>(i * kBlockSize);
+    for (const float logit : block_of(logits, i)) {
+      const Candidate candidate = {logit, id++, 0.0F};
+      if (is_beaten(logit)) continue;
+      if (candidates_.size() == options_.top_k) {
+        std::pop_heap(candidates_.begin(), candidates_.end(), is_likelier);
+        candidates_.pop_back();
+      }
+      candidates_.push_back(candidate);
+      std::push_heap(candidates_.begin(), candidates_.end(), is_likelier);
     }
-    candidates_.push_back(candidate);
-    std::push_heap(candidates_.begin(), candidates_.end(), is_likelier);
   }
   std::sort(candidates_.begin(), candidates_.end(), is_likelier);
 }

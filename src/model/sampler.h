@@ -51,6 +51,8 @@ class Sampler {
 
   static bool is_likelier(const Candidate& a, const Candidate& b);
   void penalise_recent(std::span<float> logits);
+  // The likeliest, the lowest id on ties; fills block_max_. Throws when there is none.
+  Candidate find_best(std::span<const float> logits);
   void keep_top_k(std::span<const float> logits);
   void keep_all(std::span<const float> logits);
   void keep_top_p(float max_logit);
@@ -62,6 +64,7 @@ class Sampler {
   std::vector<int32_t> recent_;    // a ring of repetition_window tokens
   size_t oldest_ = 0;              // where the ring is written next, once full
   std::vector<int32_t> distinct_;  // the tokens of `recent_`, each once
+  std::vector<float> block_max_;   // of each block of logits, for one look at most of them
   std::vector<Candidate> candidates_;
 };
 

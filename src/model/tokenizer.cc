@@ -41,12 +41,12 @@ size_t pair_index(char left, char right) {
 // Appends `text` with U+2581 for every space.
 template <typename Bytes>
 void append_normalised(std::string_view text, Bytes& bytes) {
-  for (const char c : text) {
-    if (c == ' ')
-      bytes.insert(bytes.end(), kSpaceMark.begin(), kSpaceMark.end());
-    else
-      bytes.push_back(c);
+  for (size_t space = text.find(' '); space != std::string_view::npos; space = text.find(' ')) {
+    bytes.insert(bytes.end(), text.begin(), text.begin() + space);
+    bytes.insert(bytes.end(), kSpaceMark.begin(), kSpaceMark.end());
+    text.remove_prefix(space + 1);
   }
+  bytes.insert(bytes.end(), text.begin(), text.end());
 }
 
 }  // namespace
@@ -113,6 +113,8 @@ void Tokenizer::copy_pieces(const Vocabulary& vocabulary) {
                 fmt::format("the vocabulary has {} pieces, {} scores and {} types; it needs one of "
                             "each for every token",
                             count, vocabulary.scores.size(), vocabulary.types.size()));
+  constexpr size_t kUsualPieceSize = 10;
+  spellings_.reserve(count * kUsualPieceSize);
   std::vector<size_t> ends;
   ends.reserve(count);
   for (const std::string_view piece : vocabulary.pieces) {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kv_cache.h"
+
+#include <algorithm>
+
+namespace tandem {
+namespace {
+
+constexpr uint32_t kScaleGroup = 32;  // int8 values per scale
+
+struct LayerDims {
+  std::array<uint32_t, 3> values, scales;
+  DType dtype;
+  bool scaled;
+};
+
+LayerDims dims_of(const LayerConfig& layer, const KvCacheShape& shape) {
+  const uint32_t planes = shape.sequences * layer.kv_heads;
+  const uint32_t capacity = KvCache::capacity(layer, shape);
+  return {{planes, capacity, layer.head_dim},
+          {planes, capacity, layer.head_dim / kScaleGroup},
+          shape.dtype,
+          shape.dtype == DType::kI8};
+}
+
+}  // namespace
+
+uint32_t KvCache::capacity(const LayerConfig& layer, const KvCacheShape& shape) {
+  if (layer.window == 0) return shape.context;
+  return std::min(shape.context, layer.window + shape.max_rows + kRollback);
+}
+
+size_t KvCache::size_of(const ModelConfig& config, const KvCacheShape& shape) {
+  size_t total = 0;
+  for (const LayerConfig& layer : config.layers) {
+    const LayerDims d = dims_of(layer, shape);
+    total += 2 * Arena::size_of(d.dtype, d.values);
+    if (d.scaled) total += 2 * Arena::size_of(DType::kF16, d.scales);
+  }
+  return total;
+}
+
+KvCache::KvCache(const ModelConfig& config, const KvCacheShape& shape)
+    : memory_(std::make_unique<SharedMemory>(size_of(config, shape), "key-value cache")) {
+  Arena arena(*memory_);
+  TensorView empty;
+  empty.dims = {0, 0, 0};
+  for (const LayerConfig& layer : config.layers) {
+    const LayerDims d = dims_of(layer, shape);
+    KvViews views;
+    views[0] = arena.allocate(d.dtype, d.values);
+    views[1] = arena.allocate(d.dtype, d.values);
+    views[2] = d.scaled ? arena.allocate(DType::kF16, d.scales) : empty;
+    views[3] = d.scaled ? arena.allocate(DType::kF16, d.scales) : empty;
+    layers_.push_back(views);
+  }
+}
+
+}  // namespace tandem

@@ -88,6 +88,10 @@ class Backend : public Importer {
   // host's available memory.
   virtual uint64_t available_memory() const;
 
+  // Bytes per second that plain loads stream from the device's memory, measured now (a second or
+  // so); 0 where that means nothing, as for an emulated device.
+  virtual double measure_read_bandwidth() { return 0; }
+
   // After a status other than kDone: one sentence on what failed.
   virtual std::string failure() const { return {}; }
 };

@@ -1,0 +1,63 @@
+// A model ready to run: the file, its weights on their devices, and the coordinator over them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "gguf/gguf.h"
+#include "hybrid/coordinator.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace tandem {
+
+struct EngineOptions {
+  std::string device = "cpu";  // as in `tandem devices`
+  uint32_t threads = 0;        // of the CPU backend; 0: the physical cores
+  uint32_t context = 0;        // positions; 0: what fits, at most the trained context
+  uint32_t batch = 2048;       // rows handed over at once, at most
+  uint32_t micro_batch = 512;  // rows of one step
+  uint32_t max_outputs = 1;    // logits rows of one step
+  uint32_t max_rounds = 1;
+  uint32_t sequences = 1;
+  DType kv = DType::kF16;
+};
+
+// Owns everything the model needs. Not thread-safe.
+class Engine {
+ public:
+  // Throws Error; nothing is allocated on a device before the memory is known to suffice.
+  Engine(const std::filesystem::path& model, const EngineOptions& options,
+         const Coordinator::Progress& progress = {});
+
+  const GgufFile& file() const { return file_; }
+  const ModelConfig& config() const { return config_; }
+  const ModelWeights& weights() const { return weights_; }
+  const EngineOptions& options() const { return options_; }  // with context resolved
+  Coordinator& coordinator() { return *coordinator_; }
+  const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
+
+ private:
+  uint32_t choose_context() const;
+  CoordinatorShape shape(uint32_t context) const;
+
+  GgufFile file_;
+  ModelConfig config_;
+  ModelWeights weights_;
+  EngineOptions options_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::unique_ptr<Coordinator> coordinator_;
+};
+
+// The type of -ctk and -ctv: f32, f16 or q8_0. Throws kUsage for another.
+DType parse_kv_type(std::string_view name);
+// The name of a cache's type as users write it: kI8 is "q8_0".
+std::string_view kv_type_name(DType kv);
+
+}  // namespace tandem

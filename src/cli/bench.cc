@@ -1,0 +1,124 @@
+// `tandem bench`: tokens per second of prompt processing and generation.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "cli/bench_format.h"
+#include "cli/commands.h"
+#include "cli/model_options.h"
+#include "cli/output.h"
+#include "engine/benchmark.h"
+
+namespace tandem {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  std::vector<uint32_t> prompts = {512}, generations = {128}, depths = {0};
+  std::vector<uint32_t> pair;  // empty, or prompt and generation of one test
+  uint32_t repetitions = 5;
+  std::string format = "md";
+};
+
+// llama-bench's order: for each depth the prompts, the generations, then the pair.
+std::vector<BenchmarkTest> tests_of(const BenchOptions& options) {
+  std::vector<BenchmarkTest> tests;
+  for (uint32_t depth : options.depths) {
+    for (uint32_t n : options.prompts)
+      if (n > 0) tests.push_back({n, 0, depth});
+    for (uint32_t n : options.generations)
+      if (n > 0) tests.push_back({0, n, depth});
+    if (!options.pair.empty()) tests.push_back({options.pair[0], options.pair[1], depth});
+  }
+  if (tests.empty())
+    throw Error(ErrorCode::kUsage, "nothing to measure; give -p, -n or -pg a number above 0");
+  return tests;
+}
+
+BenchContext context_of(Engine& engine, const ModelOptions& options) {
+  const BackendInfo& info = engine.backends().front()->info();
+  BenchContext context;
+  context.build = TANDEM_VERSION;
+  context.model_filename = options.model;
+  context.model_type = fmt::format("gemma3 {}", engine.config().name);
+  context.backend = info.name;
+  context.device = info.device;
+  context.model_size = engine.weights().size();
+  context.parameter_count = engine.weights().parameter_count();
+  context.batch = engine.options().batch;
+  context.micro_batch = engine.options().micro_batch;
+  context.threads = engine.options().threads;
+  context.kv = kv_type_name(engine.options().kv);
+  return context;
+}
+
+void run_bench(BenchOptions& options) {
+  const BenchFormat format = parse_bench_format(options.format);
+  const std::vector<BenchmarkTest> tests = tests_of(options);
+  if (options.model.engine.context == 0)
+    for (const BenchmarkTest& test : tests)
+      options.model.engine.context =
+          std::max(options.model.engine.context, test.depth + test.tokens());
+  const std::unique_ptr<Engine> engine = open_engine(options.model);
+  BenchContext context = context_of(*engine, options.model);
+  context.read_bandwidth = engine->backends().front()->measure_read_bandwidth();
+
+  print(bench_header(format, context));
+  std::string details;
+  for (size_t i = 0; i < tests.size() && !interrupted(); ++i) {
+    const BenchmarkResult result = run_benchmark(*engine, tests[i], options.repetitions);
+    if (result.samples_ns.empty()) break;
+    const uint64_t bytes = bytes_per_token(*engine, tests[i].depth + tests[i].generate / 2);
+    print(bench_row(format, context, result, bytes, i == 0));
+    flush_stdout();
+    details += bench_details(context, result, bytes);
+  }
+  if (format == BenchFormat::kMarkdown && !details.empty()) print("\n" + details);
+  print(bench_footer(format, context));
+  if (options.model.verbose) report_devices(*engine);
+  if (interrupted()) {
+    flush_stdout();
+    exit_interrupted();
+  }
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("bench", "Measure tokens per second, as llama-bench does");
+  auto options = std::make_shared<BenchOptions>();
+  add_model_options(*command, options->model);
+  const auto list = [&](const std::string& names, std::vector<uint32_t>& values,
+                        const std::string& help) {
+    command->add_option(names, values, help)
+        ->delimiter(',')
+        ->type_name("N,..")
+        ->capture_default_str()
+        ->check(CLI::Range(0u, 1u << 24));
+  };
+  list("-p,--n-prompt", options->prompts, "prompt tokens");
+  list("-n,--n-gen", options->generations, "generated tokens");
+  list("-d,--n-depth", options->depths, "tokens in the cache before the clock starts");
+  command
+      ->add_option("--n-prompt-gen", options->pair,
+                   "a prompt and then generation in one test (also -pg)")
+      ->delimiter(',')
+      ->expected(2)
+      ->type_name("P,G");
+  command->add_option("-r,--repetitions", options->repetitions, "timed repetitions of each test")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000u));
+  command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
+      ->type_name("FORMAT")
+      ->capture_default_str();
+  command->callback([options] { run_bench(*options); });
+}
+
+}  // namespace tandem

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/line_editor.h"
+
+#include <histedit.h>
+#include <langinfo.h>
+#include <unistd.h>
+
+#include <clocale>
+#include <cstdio>
+#include <iostream>
+#include <string_view>
+
+#include "base/interrupt.h"
+
+namespace tandem {
+namespace {
+
+constexpr int kHistorySize = 1000;  // lines
+
+// libedit edits characters by the locale; a bare machine has none set, and C.UTF-8 is built in.
+void use_utf8_locale() {
+  std::setlocale(LC_CTYPE, "");
+  if (std::string_view(nl_langinfo(CODESET)) != "UTF-8") std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+}  // namespace
+
+struct LineEditor::Impl {
+  std::string prompt;
+  std::filesystem::path history_path;
+  EditLine* editor = nullptr;
+  History* history = nullptr;
+  HistEvent event = {};
+
+  static char* prompt_of(EditLine* editor) {
+    Impl* self = nullptr;
+    el_get(editor, EL_CLIENTDATA, &self);
+    return self->prompt.data();
+  }
+  void open() {
+    use_utf8_locale();
+    editor = el_init("tandem", stdin, stdout, stderr);
+    history = history_init();
+    ::history(history, &event, H_SETSIZE, kHistorySize);
+    ::history(history, &event, H_SETUNIQUE, 1);
+    if (!history_path.empty()) ::history(history, &event, H_LOAD, history_path.c_str());
+    el_set(editor, EL_CLIENTDATA, this);
+    el_set(editor, EL_PROMPT, &Impl::prompt_of);
+    el_set(editor, EL_EDITOR, "emacs");
+    el_set(editor, EL_HIST, ::history, history);
+    el_source(editor, nullptr);  // the user's ~/.editrc
+  }
+  void close() {
+    if (!history_path.empty()) {
+      std::error_code ignored;  // a history that cannot be kept is no reason to fail
+      std::filesystem::create_directories(history_path.parent_path(), ignored);
+      ::history(history, &event, H_SAVE, history_path.c_str());
+    }
+    history_end(history);
+    el_end(editor);
+  }
+};
+
+LineEditor::LineEditor(std::string prompt, std::filesystem::path history)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->prompt = std::move(prompt);
+  impl_->history_path = std::move(history);
+  if (isatty(STDIN_FILENO) == 1) impl_->open();
+}
+
+LineEditor::~LineEditor() {
+  if (is_terminal()) impl_->close();
+}
+
+bool LineEditor::is_terminal() const { return impl_->editor != nullptr; }
+
+LineStatus LineEditor::read(std::string& line) {
+  if (!is_terminal()) {
+    if (std::getline(std::cin, line)) return LineStatus::kLine;
+    return interrupted() ? LineStatus::kInterrupted : LineStatus::kEnd;
+  }
+  int count = 0;
+  const char* text = el_gets(impl_->editor, &count);
+  if (interrupted()) {
+    el_set(impl_->editor, EL_UNBUFFERED, 0);
+    el_reset(impl_->editor);
+    return LineStatus::kInterrupted;
+  }
+  if (text == nullptr || count <= 0) return LineStatus::kEnd;
+  line.assign(text, static_cast<size_t>(count));
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+  if (!line.empty()) ::history(impl_->history, &impl_->event, H_ENTER, line.c_str());
+  return LineStatus::kLine;
+}
+
+}  // namespace tandem

@@ -1,0 +1,36 @@
+// The options every command that runs a model shares.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace tandem {
+
+struct ModelOptions {
+  std::string model;
+  EngineOptions engine;
+  std::string kv_key = "f16", kv_value;  // as typed; the value's follows the key's when empty
+  bool verbose = false;
+};
+
+// Declares -m, -c, -t, -b, -ub, -ctk, -ctv, --device and -v on `command`.
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+// -m alone, for commands that only read the file.
+void add_model_path(CLI::App& command, std::string& path);
+
+// Loads the model with a progress bar. Throws kUsage when -ctk and -ctv differ.
+std::unique_ptr<Engine> open_engine(ModelOptions& options);
+
+// With -v: one line per device, its nodes by phase and memory, on stderr.
+void report_devices(Engine& engine);
+
+}  // namespace tandem

@@ -33,7 +33,7 @@ inline void decode(const BlockQ4_0& block, float* out) {
 
 // in[32], finite. The scale is the best found by search_scale, which may be negative.
 inline void encode(const float* in, BlockQ4_0& block) {
-  block.scale = f32_to_f16(search_scale(in, 32, -8, 7));
+  block.scale = scale_to_f16(search_scale(in, 32, -8, 7));
   int8_t levels[32];
   round_to_levels(in, 32, f16_to_f32(block.scale), -8, 7, levels);
   for (size_t i = 0; i < 16; ++i)

@@ -51,8 +51,8 @@ inline void encode(const float* in, BlockQ4K& block) {
     largest.scale = std::max(largest.scale, best[sub].scale);
     largest.minimum = std::max(largest.minimum, best[sub].minimum);
   }
-  block.scale = f32_to_f16(largest.scale / 63.0f);
-  block.minimum = f32_to_f16(largest.minimum / 63.0f);
+  block.scale = scale_to_f16(largest.scale / 63.0f);
+  block.minimum = scale_to_f16(largest.minimum / 63.0f);
   const float d = f16_to_f32(block.scale);
   const float dmin = f16_to_f32(block.minimum);
 

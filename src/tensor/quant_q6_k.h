@@ -49,7 +49,7 @@ inline void encode(const float* in, BlockQ6K& block) {
     best[sub] = search_scale(in + sub * 16, 16, -32, 31);
     if (std::fabs(best[sub]) > std::fabs(largest)) largest = best[sub];
   }
-  block.scale = f32_to_f16(largest / -128.0f);
+  block.scale = scale_to_f16(largest / -128.0f);
   const float d = f16_to_f32(block.scale);
   round_to_levels(best, 16, d, -128, 127, block.scales);
 

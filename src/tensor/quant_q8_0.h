@@ -34,7 +34,7 @@ inline void decode(const BlockQ8_0& block, float* out) {
 inline void encode(const float* in, BlockQ8_0& block) {
   float largest = 0.0f;
   for (size_t i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(in[i]));
-  block.scale = f32_to_f16(largest / 127.0f);
+  block.scale = scale_to_f16(largest / 127.0f);
   round_to_levels(in, 32, f16_to_f32(block.scale), -127, 127, block.levels);
 }
 

@@ -31,6 +31,7 @@ float squared_error(const float* x, size_t count, int highest, ScaleMinimum used
   const float inverse = reciprocal(used.scale);
   const float top = static_cast<float>(highest);
   float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < count; ++i) {
     const float level = nearest_level((x[i] + used.minimum) * inverse, 0.0f, top);
     const float difference = x[i] + used.minimum - used.scale * level;
@@ -44,6 +45,7 @@ ScaleMinimum fit(const float* x, size_t count, int highest, ScaleMinimum start) 
   const float inverse = reciprocal(start.scale);
   const float top = static_cast<float>(highest);
   float sum_q = 0.0f, sum_qq = 0.0f, sum_x = 0.0f, sum_xq = 0.0f;
+#pragma omp simd reduction(+ : sum_q, sum_qq, sum_x, sum_xq)
   for (size_t i = 0; i < count; ++i) {
     const float q = nearest_level((x[i] + start.minimum) * inverse, 0.0f, top);
     sum_q += q;
@@ -75,6 +77,7 @@ float search_scale(const float* x, size_t count, int lowest, int highest) {
   for (int step = -kSteps; step <= kSteps; ++step) {
     const float inverse = (low + kStepWidth * static_cast<float>(step)) / extreme;
     float sum_xq = 0.0f, sum_qq = 0.0f;
+#pragma omp simd reduction(+ : sum_xq, sum_qq)
     for (size_t i = 0; i < count; ++i) {
       const float q = nearest_level(x[i] * inverse, low, high);
       sum_xq += x[i] * q;

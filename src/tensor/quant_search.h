@@ -3,8 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+
+#include "tensor/half.h"
 
 namespace tandem {
 
@@ -20,6 +23,16 @@ float search_scale(const float* x, size_t count, int lowest, int highest);
 
 // The scale and minimum for x ~ scale * level - minimum, 0 <= level <= highest.
 ScaleMinimum search_scale_minimum(const float* x, size_t count, int highest);
+
+// A block's scale as f16: the nearest, but among the subnormals, whose steps are wide, not one
+// nearer to zero, so that the greatest value keeps a level.
+inline uint16_t scale_to_f16(float scale) {
+  const uint16_t half = f32_to_f16(scale);
+  const bool subnormal = (half & 0x7C00) == 0;
+  return subnormal && std::fabs(f16_to_f32(half)) < std::fabs(scale)
+             ? static_cast<uint16_t>(half + 1)
+             : half;
+}
 
 // A scale and a minimum in 6 bits each, in the units of a super-block.
 struct SixBitPair {

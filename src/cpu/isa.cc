@@ -21,6 +21,13 @@ struct Isa {
   const char* needs;
 };
 const std::array kIsas = {
+    Isa{avx512_kernels,
+        [] {
+          return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512vnni");
+        },
+        "AVX-512 F, BW, VL, DQ and VNNI"},
     Isa{scalar_kernels, [] { return true; }, "nothing"},
 };
 

@@ -31,9 +31,11 @@ inline constexpr uint32_t kBlock = 32;
 constexpr bool takes_floats(WeightKind kind) { return kind <= WeightKind::kBF16; }
 
 struct QuantizedRows {
-  int8_t* quants;  // [rows, inputs]
-  float* scales;   // [rows, inputs / 32]
-  int32_t* sums;   // [rows, inputs / 16]: sums of 16 quants, for weights stored with an offset
+  int8_t* quants;         // [rows, inputs]
+  float* scales;          // [rows, inputs / 32]
+  float* scaled_sums;     // [rows, inputs / 32]: scale * sum of the quants
+  int32_t* minus_sums;    // [rows, inputs / 32]: minus the sum of 32 quants
+  int32_t* minus_halves;  // [rows, inputs / 16]: minus the sum of 16 quants
 };
 
 // out[r, n] = sum over k of x[r, k] * w[n, k].

@@ -14,16 +14,25 @@ constexpr size_t kPrivateElements = 16384;
 
 constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// Parts of QuantizedRows lie one after the other; four arrays of 4-byte elements follow the quants.
 size_t quantized_size(size_t elements) {
-  return round_up(elements) + round_up(elements / kBlock * sizeof(float)) +
-         round_up(elements / 16 * sizeof(int32_t));
+  return round_up(elements) + 3 * round_up(elements / kBlock * 4) + round_up(elements / 16 * 4);
 }
 
 QuantizedRows place_quantized(std::byte* memory, size_t elements) {
-  std::byte* scales = memory + round_up(elements);
-  std::byte* sums = scales + round_up(elements / kBlock * sizeof(float));
-  return {reinterpret_cast<int8_t*>(memory), reinterpret_cast<float*>(scales),
-          reinterpret_cast<int32_t*>(sums)};
+  const auto take = [&](size_t bytes) {
+    std::byte* at = memory;
+    memory += round_up(bytes);
+    return at;
+  };
+  const size_t blocks = elements / kBlock;
+  QuantizedRows rows{};
+  rows.quants = reinterpret_cast<int8_t*>(take(elements));
+  rows.scales = reinterpret_cast<float*>(take(blocks * 4));
+  rows.scaled_sums = reinterpret_cast<float*>(take(blocks * 4));
+  rows.minus_sums = reinterpret_cast<int32_t*>(take(blocks * 4));
+  rows.minus_halves = reinterpret_cast<int32_t*>(take(elements / 16 * 4));
+  return rows;
 }
 
 class MatmulOp : public CpuKernel {
@@ -114,8 +123,9 @@ class MatmulOp : public CpuKernel {
 
   void quantize_row(const Run& run, std::span<const TensorView> args, uint32_t row) const {
     const QuantizedRows all = quantized(run);
-    const size_t at = size_t{row} * inputs_;
-    kernels_.quantize({all.quants + at, all.scales + at / kBlock, all.sums + at / 16},
+    const size_t at = size_t{row} * inputs_, block = at / kBlock;
+    kernels_.quantize({all.quants + at, all.scales + block, all.scaled_sums + block,
+                       all.minus_sums + block, all.minus_halves + at / 16},
                       args[1].row_as<float>(row), inputs_);
   }
 

@@ -3,11 +3,189 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/error.h"
+#include "cpu/packed_layout.h"
+#include "tensor/quant_q4_0.h"
+#include "tensor/quant_q4_1.h"
+#include "tensor/quant_q4_k.h"
+#include "tensor/quant_q5_0.h"
+#include "tensor/quant_q5_1.h"
+#include "tensor/quant_q5_k.h"
+#include "tensor/quant_q6_k.h"
+#include "tensor/quant_q8_0.h"
 
 namespace tandem::cpu {
+namespace {
+
+// A block of the file taken apart. Levels are unsigned (see PackedLayout::offset).
+struct Parts {
+  uint16_t scale = 0, minimum = 0;       // f16 bits
+  std::array<uint8_t, 16> sub_scales{};  // by sub-block; the bits of an int8 in Q6_K
+  std::array<uint8_t, 8> sub_minimums{};
+  std::array<uint8_t, 256> levels{};
+};
+
+// The nibbles of a block of 32: inputs i and i + 16 share a byte.
+void take_nibbles(const uint8_t* nibbles, Parts& parts) {
+  for (size_t i = 0; i < 16; ++i) {
+    parts.levels[i] = nibbles[i] & 0x0F;
+    parts.levels[i + 16] = nibbles[i] >> 4;
+  }
+}
+
+void take_fifths(const uint8_t* fifths, Parts& parts) {
+  for (size_t i = 0; i < 32; ++i)
+    parts.levels[i] |= static_cast<uint8_t>(((fifths[i / 8] >> (i % 8)) & 1) << 4);
+}
+
+void take_apart(const BlockQ4_0& block, Parts& parts) {
+  parts.scale = block.scale;
+  take_nibbles(block.nibbles, parts);
+}
+void take_apart(const BlockQ4_1& block, Parts& parts) {
+  parts.scale = block.scale;
+  parts.minimum = block.minimum;
+  take_nibbles(block.nibbles, parts);
+}
+void take_apart(const BlockQ5_0& block, Parts& parts) {
+  parts.scale = block.scale;
+  take_nibbles(block.nibbles, parts);
+  take_fifths(block.fifths, parts);
+}
+void take_apart(const BlockQ5_1& block, Parts& parts) {
+  parts.scale = block.scale;
+  parts.minimum = block.minimum;
+  take_nibbles(block.nibbles, parts);
+  take_fifths(block.fifths, parts);
+}
+void take_apart(const BlockQ8_0& block, Parts& parts) {
+  parts.scale = block.scale;
+  for (size_t i = 0; i < 32; ++i) parts.levels[i] = static_cast<uint8_t>(block.levels[i] + 128);
+}
+
+// What Q4_K and Q5_K have in common.
+template <typename Block>
+void take_k_block(const Block& block, Parts& parts) {
+  parts.scale = block.scale;
+  parts.minimum = block.minimum;
+  const KScales k = unpack_k_scales(block.packed);
+  for (size_t sub = 0; sub < 8; ++sub) {
+    parts.sub_scales[sub] = k.scales[sub];
+    parts.sub_minimums[sub] = k.minimums[sub];
+  }
+  for (size_t i = 0; i < 128; ++i) {
+    const size_t at = i / 32 * 64 + i % 32;
+    parts.levels[at] = block.nibbles[i] & 0x0F;
+    parts.levels[at + 32] = block.nibbles[i] >> 4;
+  }
+}
+void take_apart(const BlockQ4K& block, Parts& parts) { take_k_block(block, parts); }
+void take_apart(const BlockQ5K& block, Parts& parts) {
+  take_k_block(block, parts);
+  for (size_t i = 0; i < 256; ++i)
+    parts.levels[i] |= static_cast<uint8_t>(((block.fifths[i % 32] >> (i / 32)) & 1) << 4);
+}
+void take_apart(const BlockQ6K& block, Parts& parts) {
+  parts.scale = block.scale;
+  std::memcpy(parts.sub_scales.data(), block.scales, sizeof(block.scales));
+  for (size_t n = 0; n < 256; ++n) {
+    const size_t half = n / 128, j = n % 128 / 32, i = n % 32;
+    const uint8_t byte = block.nibbles[half * 64 + j % 2 * 32 + i];
+    const int nibble = j < 2 ? byte & 0x0F : byte >> 4;
+    parts.levels[n] =
+        static_cast<uint8_t>(nibble | (((block.pairs[half * 32 + i] >> (2 * j)) & 3) << 4));
+  }
+}
+
+template <typename Block>
+void take_apart_at(const std::byte* block, Parts& parts) {
+  Block copy;
+  std::memcpy(&copy, block, sizeof(copy));
+  take_apart(copy, parts);
+}
+
+void take_apart(WeightKind kind, const std::byte* block, Parts& parts) {
+  switch (kind) {
+    case WeightKind::kQ4_0: return take_apart_at<BlockQ4_0>(block, parts);
+    case WeightKind::kQ4_1: return take_apart_at<BlockQ4_1>(block, parts);
+    case WeightKind::kQ5_0: return take_apart_at<BlockQ5_0>(block, parts);
+    case WeightKind::kQ5_1: return take_apart_at<BlockQ5_1>(block, parts);
+    case WeightKind::kQ8_0: return take_apart_at<BlockQ8_0>(block, parts);
+    case WeightKind::kQ4K: return take_apart_at<BlockQ4K>(block, parts);
+    case WeightKind::kQ5K: return take_apart_at<BlockQ5K>(block, parts);
+    case WeightKind::kQ6K: return take_apart_at<BlockQ6K>(block, parts);
+    case WeightKind::kF32:
+    case WeightKind::kF16:
+    case WeightKind::kBF16: break;
+  }
+}
+
+// One row's levels of 32 inputs into their places; `out` is zeroed.
+void put_levels(const uint8_t* levels, uint32_t bits, uint32_t row, uint32_t tile, uint8_t* out) {
+  const uint32_t vector = tile * 4;  // bytes
+  uint8_t* high = out + 4 * vector;  // the fifth and sixth bits
+  for (uint32_t i = 0; i < kBlock; ++i) {
+    const uint32_t group = i / 4, lane = row * 4 + i % 4;
+    const unsigned low = levels[i] & 0x0Fu, upper = levels[i] >> 4;
+    if (bits == 8) {
+      out[group * vector + lane] = levels[i];
+      continue;
+    }
+    out[group % 4 * vector + lane] |= static_cast<uint8_t>(low << (group / 4 * 4));
+    if (bits == 5) high[lane] |= static_cast<uint8_t>(upper << group);
+    if (bits == 6)
+      high[group / 4 * vector + lane] |= static_cast<uint8_t>(upper << (group % 4 * 2));
+  }
+}
+
+// One row's super-block; `out` is the tile's super-block, zeroed.
+void put_parts(const Parts& parts, const PackedLayout& layout, uint32_t row, uint32_t tile,
+               uint8_t* out) {
+  std::memcpy(out + row * 2, &parts.scale, 2);
+  if (layout.has_minimum) std::memcpy(out + (tile + row) * 2, &parts.minimum, 2);
+  out += layout.header_size() * tile;
+  for (uint32_t block = 0; block < layout.super_block / kBlock; ++block) {
+    for (uint32_t s = 0; s < layout.scales_per_32; ++s)
+      out[s * tile + row] = parts.sub_scales[block * layout.scales_per_32 + s];
+    if (layout.has_sub_scales() && layout.has_minimum)
+      out[layout.scales_per_32 * tile + row] = parts.sub_minimums[block];
+    put_levels(parts.levels.data() + block * kBlock, layout.level_bits, row, tile,
+               out + layout.sub_header_size() * tile);
+    out += layout.block_size() * tile;
+  }
+}
+
+// Rows [index * tile, ..) of the file as tile `index`.
+void pack_tile(const TensorView& file, const PackedMatrix& matrix, uint32_t index) {
+  const PackedLayout& layout = kPackedLayouts[static_cast<size_t>(matrix.kind)];
+  const uint32_t tile = matrix.tile, first = index * tile;
+  const uint32_t rows = std::min(tile, matrix.outputs - first);
+  uint8_t* out = reinterpret_cast<uint8_t*>(matrix.memory->data()) +
+                 index * tile * layout.row_size(matrix.inputs);
+  if (layout.element_size != 0) {
+    for (uint32_t row = 0; row < rows; ++row) {
+      const std::byte* in = file.row(0, first + row);
+      for (size_t i = 0; i < matrix.inputs; ++i)
+        std::memcpy(out + (i * tile + row) * layout.element_size, in + i * layout.element_size,
+                    layout.element_size);
+    }
+    return;
+  }
+  const size_t file_block = dtype_info(file.dtype).block_size;
+  const size_t packed_block = layout.row_size(layout.super_block) * tile;
+  Parts parts;
+  for (size_t block = 0; block < matrix.inputs / layout.super_block; ++block)
+    for (uint32_t row = 0; row < rows; ++row) {
+      take_apart(matrix.kind, file.row(0, first + row) + block * file_block, parts);
+      put_parts(parts, layout, row, tile, out + block * packed_block);
+    }
+}
+
+}  // namespace
 
 std::optional<WeightKind> weight_kind(DType dtype) {
   switch (dtype) {
@@ -38,11 +216,17 @@ PackedMatrix pack_matrix(const TensorView& file, uint32_t tile, ThreadPool& pool
     throw Error(ErrorCode::kInvalidFile,
                 fmt::format("rows of {} {} weights are no whole blocks", file.cols(), info.name));
   PackedMatrix matrix{*kind, file.rows(), file.cols(), tile, nullptr};
-  const size_t row_size = dtype_size(file.dtype, file.cols());
-  matrix.memory = std::make_unique<SharedMemory>(row_size * file.rows(), "weights");
+  const size_t row_size = tile == 1
+                              ? dtype_size(file.dtype, file.cols())
+                              : kPackedLayouts[static_cast<size_t>(*kind)].row_size(file.cols());
+  matrix.memory = std::make_unique<SharedMemory>(row_size * tile * matrix.tile_count(), "weights");
   pool.run([&](uint32_t thread) noexcept {
-    for (uint32_t row = thread; row < file.rows(); row += pool.size())
-      std::memcpy(matrix.memory->data() + row * row_size, file.row(0, row), row_size);
+    for (uint32_t index = thread; index < matrix.tile_count(); index += pool.size()) {
+      if (tile == 1)
+        std::memcpy(matrix.memory->data() + index * row_size, file.row(0, index), row_size);
+      else
+        pack_tile(file, matrix, index);
+    }
   });
   return matrix;
 }

@@ -74,15 +74,17 @@ float largest_magnitude(const float* x, uint32_t count) {
 }
 
 void quantize(const QuantizedRows& at, const float* x, uint32_t count) {
-  std::fill_n(at.sums, count / 16, 0);
+  std::fill_n(at.minus_halves, count / 16, 0);
   for (uint32_t block = 0; block < count / kBlock; ++block) {
     const float largest = largest_magnitude(x + block * kBlock, kBlock);
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
     at.scales[block] = largest / 127.0f;
     for (uint32_t i = block * kBlock; i < (block + 1) * kBlock; ++i) {
       at.quants[i] = static_cast<int8_t>(std::nearbyint(x[i] * inverse));  // ties to even
-      at.sums[i / 16] += at.quants[i];
+      at.minus_halves[i / 16] -= at.quants[i];
     }
+    at.minus_sums[block] = at.minus_halves[2 * block] + at.minus_halves[2 * block + 1];
+    at.scaled_sums[block] = at.scales[block] * -static_cast<float>(at.minus_sums[block]);
   }
 }
 

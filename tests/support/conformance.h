@@ -1,0 +1,26 @@
+// Runs one case of cases.h on any backend and compares with the reference. A backend that runs
+// fused nodes only is not covered; these are primitives.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "backend/backend.h"
+#include "support/cases.h"
+#include "support/tolerance.h"
+
+namespace tandem {
+
+struct CaseResult {
+  bool supported = false;
+  bool ok = false;
+  std::string message;     // why not supported, or what is wrong
+  double worst_share = 0;  // of the bound that the worst element uses
+};
+
+// Operands are random, strided and surrounded by guard bytes; whatever the op must not write is
+// checked to be untouched, cache rows it must not read hold large values. Throws what the backend
+// throws.
+CaseResult run_case(Backend& backend, const Case& c, Rounding rounding);
+
+}  // namespace tandem

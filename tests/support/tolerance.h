@@ -1,0 +1,74 @@
+// How far a device may be from the exact result: one row per op, with where the number comes from.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backend/op.h"
+#include "support/compare.h"
+
+namespace tandem {
+
+// How a device rounds the activations of a matmul with block weights.
+enum class Rounding : uint8_t {
+  kInt8,       // to int8 per 32, as cpu/kernels.h defines it: the reference rounds alike
+  kAtMostInt8  // no more coarsely than that: the reference does not round
+};
+
+inline constexpr double kUlp = 0x1p-24;  // half the distance of floats near 1: one rounding
+
+// Rounding errors of a sum in float: one per addition of the longest chain, two for the product
+// and the last rounding. Chains on devices: block weights add one exact integer per 32 inputs, or
+// split rows over lanes; float weights are split at least in two. Errors of one sign are unlikely:
+// their root mean square grows with the root of the chain, allowed fourfold.
+inline Bound sum_bound(double chain) {
+  const double rms = chain < 16 ? chain : 4 * __builtin_sqrt(chain);
+  return {(chain + 4) * kUlp, 1e-30, (rms + 4) * kUlp};
+}
+
+// Rounding to int8 errs by half a step at most, a step being largest / 127. The magnitude of such a
+// product uses each block's largest value. The rounding is uniform, so its root mean square is
+// 1 / sqrt(3) of the most, and over many inputs of either sign far less; half of the most is
+// allowed.
+inline Bound matmul_bound(bool blocks, Rounding rounding, uint32_t inputs) {
+  Bound bound = sum_bound(blocks ? inputs / 32.0 * 2 : inputs / 2.0);
+  if (blocks && rounding == Rounding::kAtMostInt8) {
+    bound.relative += 1.0 / 254;
+    bound.normalised += 1.0 / 508;
+  }
+  return bound;
+}
+
+// The sum of squares is of one sign and the root halves its error; then four roundings.
+inline Bound rms_norm_bound(uint32_t count) {
+  return {(count / 8.0 / 2 + 8) * kUlp, 1e-30, (2 * __builtin_sqrt(count / 8.0) + 8) * kUlp};
+}
+
+// The polynomial of e^x and its argument's rounding (u ~ 10, so 10 ulp of it), measured at 2^-21
+// of |gate * up| on the AVX-512 and AVX2 kernels, doubled.
+inline constexpr Bound kGegluBound = {0x1p-20, 1e-30, 0x1p-21};
+
+// The angle p * frequency is a float, its frequency too: p * f * 2 ulp, at most p * 2 ulp. Cosine
+// and sine add one ulp each, the products and the norm of the head ahead about 24.
+inline Bound rope_bound(uint32_t head_dim, uint32_t position) {
+  const Bound norm = rms_norm_bound(head_dim);
+  const double angle = (2.0 * position + 6) * kUlp;
+  return {norm.relative + angle, 1e-30, norm.normalised + angle};
+}
+
+// What a cache of the type adds, relative to the largest of 32 (i8) or the value (f16). For i8 the
+// step is rounded to f16, which 127 levels multiply.
+inline double cache_rounding(DType kv) {
+  if (kv == DType::kF32) return 0;
+  return kv == DType::kF16 ? 0x1p-11 : 0.5 / 127 + 0x1p-11;
+}
+
+// No tight bound exists: a score's error is multiplied by itself exponentiated. The envelope over
+// the cases of cases.h is 5e-7 of the sum of weight * |value| (AVX-512, AVX2), allowed fourfold.
+inline constexpr Bound kAttentionBound = {2e-6, 1e-30, 1e-6};
+
+// Copies, and one multiplication by a constant.
+inline constexpr Bound kExactBound = {0, 0, 0};
+inline constexpr Bound kEmbedBound = {2 * kUlp, 0, 2 * kUlp};
+
+}  // namespace tandem

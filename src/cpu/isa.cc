@@ -28,6 +28,12 @@ const std::array kIsas = {
                  __builtin_cpu_supports("avx512vnni");
         },
         "AVX-512 F, BW, VL, DQ and VNNI"},
+    Isa{avx2_kernels,
+        [] {
+          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                 __builtin_cpu_supports("f16c");
+        },
+        "AVX2, FMA and F16C"},
     Isa{scalar_kernels, [] { return true; }, "nothing"},
 };
 

@@ -1,0 +1,490 @@
+// The custom spellings of what core bodies are written in: scf, cf, affine, arith, memref, func.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <map>
+
+#include "npu/aie_text/affine.h"
+#include "npu/aie_text/parser.h"
+
+namespace tandem::npu::mlir {
+namespace {
+
+using Kind = Attribute::Kind;
+
+const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
+const Type kBoolType{Type::Kind::kScalar, {ScalarType::Kind::kSigned, 1}, {}, {}, 0};
+
+// overflow<nsw>, fastmath<fast>: hints without a meaning here.
+void skip_hint(Parser& p) {
+  while (p.token().is_identifier("overflow") || p.token().is_identifier("fastmath")) {
+    p.take();
+    p.skip_balanced_angles();
+  }
+}
+
+void constant(Parser& p, Operation& op) {
+  p.parse_optional_attributes(op);
+  Attribute value = p.parse_attribute();
+  Type type = value.type;
+  if (value.kind == Kind::kBool) type = kBoolType;
+  if (type.kind == Type::Kind::kNone)
+    p.fail_at(value.location, "expected a type after the constant");
+  p.set_result_types(op, type);
+  op.set("value", std::move(value));
+}
+
+void binary(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the operands of " + op.name);
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of " + op.name);
+  p.set_result_types(op, p.parse_type());
+}
+
+void unary(Parser& p, Operation& op) {
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of " + op.name);
+  p.set_result_types(op, p.parse_type());
+}
+
+void compare(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("predicate",
+         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
+  p.expect(",", "after the predicate");
+  binary(p, op);
+  op.set("type", Attribute{Kind::kType,
+                           0,
+                           0,
+                           "",
+                           {},
+                           {},
+                           op.results.empty() ? kIndexType : p.type_of(op.results[0]),
+                           location});
+  p.set_result_types(op, kBoolType);
+}
+
+void select(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the operands of arith.select");
+  p.add_operand(op);
+  p.expect(",", "between the operands of arith.select");
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of arith.select");
+  Type type = p.parse_type();
+  if (p.accept(",")) type = p.parse_type();
+  p.set_result_types(op, type);
+}
+
+void cast(Parser& p, Operation& op) {
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types of " + op.name);
+  const SourceLocation location = p.token().location;
+  op.set("from", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  p.expect_identifier(op.name.ends_with("_shape") ? "into" : "to", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+// ---- scf ----
+
+using Arguments = std::vector<std::pair<std::string, Type>>;
+
+// "(%x = %init, ...)": names for the region, operands for the operation.
+void initial_values(Parser& p, Operation& op, Arguments& arguments) {
+  p.expect("(", "before the loop's values");
+  while (!p.accept(")")) {
+    if (p.token().kind != TokenKind::kValue)
+      p.fail(fmt::format("expected a value's name, found {}", describe(p.token())));
+    arguments.emplace_back(p.take().text, Type{});
+    p.expect("=", "between a loop's value and its initial value");
+    p.add_operand(op);
+    if (!p.token().is(")")) p.expect(",", "between loop values");
+  }
+}
+
+void result_types(Parser& p, Operation& op, Arguments& arguments, size_t first) {
+  if (!p.accept("->")) return;
+  const std::vector<Type> types = p.parse_type_list();
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (first + i < arguments.size()) arguments[first + i].second = types[i];
+    p.set_result_type(op, i, types[i]);
+  }
+}
+
+void scf_for(Parser& p, Operation& op) {
+  p.accept_identifier("unsigned");
+  Arguments arguments;
+  if (p.token().kind != TokenKind::kValue)
+    p.fail(fmt::format("expected the loop's variable, found {}", describe(p.token())));
+  arguments.emplace_back(p.take().text, kIndexType);
+  p.expect("=", "after the loop's variable");
+  p.add_operand(op);
+  p.expect_identifier("to", "after the lower bound");
+  p.add_operand(op);
+  p.expect_identifier("step", "after the upper bound");
+  p.add_operand(op);
+  if (p.accept_identifier("iter_args")) initial_values(p, op, arguments);
+  result_types(p, op, arguments, 1);
+  if (p.accept(":")) arguments[0].second = p.parse_type();
+  p.parse_region(op, arguments);
+  p.parse_optional_attributes(op);
+}
+
+void scf_while(Parser& p, Operation& op) {
+  Arguments arguments;
+  if (p.token().is("(")) initial_values(p, op, arguments);
+  if (p.accept(":")) {
+    const std::vector<Type> types = p.parse_type_list();
+    for (size_t i = 0; i < types.size() && i < arguments.size(); ++i)
+      arguments[i].second = types[i];
+    p.expect("->", "between the loop's types");
+    const std::vector<Type> results = p.parse_type_list();
+    for (size_t i = 0; i < results.size(); ++i) p.set_result_type(op, i, results[i]);
+  }
+  p.parse_region(op, arguments);
+  p.expect_identifier("do", "after the condition's region");
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+}
+
+void scf_if(Parser& p, Operation& op) {
+  p.add_operand(op);
+  Arguments none;
+  result_types(p, op, none, 0);
+  p.parse_region(op);
+  if (p.accept_identifier("else")) p.parse_region(op);
+  p.parse_optional_attributes(op);
+}
+
+// "%a, %b : type, type" or nothing
+void typed_operands(Parser& p, Operation& op) {
+  p.parse_optional_attributes(op);
+  if (p.token().kind != TokenKind::kValue) return;
+  do p.add_operand(op);
+  while (p.accept(","));
+  p.expect(":", "before the operands' types");
+  do p.parse_type();
+  while (p.accept(","));
+}
+
+void condition(Parser& p, Operation& op) {
+  p.expect("(", "after scf.condition");
+  p.add_operand(op);
+  p.expect(")", "after the condition");
+  typed_operands(p, op);
+}
+
+void branch(Parser& p, Operation& op) {
+  op.successors.push_back(p.parse_successor());
+  p.parse_optional_attributes(op);
+}
+
+void conditional_branch(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "after the condition");
+  op.successors.push_back(p.parse_successor());
+  p.expect(",", "between the blocks");
+  op.successors.push_back(p.parse_successor());
+  p.parse_optional_attributes(op);
+}
+
+// ---- memref ----
+
+void indices(Parser& p, Operation& op) {
+  p.expect("[", "before the indices");
+  p.parse_operands_until(op, "]");
+}
+
+void memref_load(Parser& p, Operation& op) {
+  p.add_operand(op);
+  indices(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the memref's type");
+  Type type = p.parse_type();
+  p.set_result_types(op, Type{Type::Kind::kScalar, type.scalar, {}, {}, 0});
+}
+
+void memref_store(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the value and the memref");
+  p.add_operand(op);
+  indices(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the memref's type");
+  p.parse_type();
+}
+
+void memref_copy(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between source and target");
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type();
+  p.expect_identifier("to", "between the types");
+  p.parse_type();
+}
+
+void memref_global(Parser& p, Operation& op) {
+  if (p.token().kind == TokenKind::kString) p.take();  // visibility
+  if (p.accept_identifier("constant")) op.set("constant", Attribute{});
+  const SourceLocation location = p.token().location;
+  op.set("sym_name", string_attribute(p.take_symbol("the global's name"), Kind::kSymbol, location));
+  p.expect(":", "before the global's type");
+  op.set("type", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  if (p.accept("=") && !p.accept_identifier("uninitialized"))
+    op.set("initial_value", p.parse_attribute());
+  p.parse_optional_attributes(op);
+}
+
+void memref_get_global(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("name", string_attribute(p.take_symbol("a global"), Kind::kSymbol, location));
+  p.expect(":", "before the global's type");
+  p.set_result_types(op, p.parse_type());
+}
+
+// "[0, %i]" with static numbers or operands; words "%" stand for the next operand.
+void mixed_list(Parser& p, Operation& op, const char* key) {
+  Attribute list;
+  list.kind = Kind::kArray;
+  p.expect("[", "before a list of indices");
+  while (!p.accept("]")) {
+    if (p.token().kind == TokenKind::kValue) {
+      p.add_operand(op);
+      list.items.push_back(string_attribute("%", Kind::kWord));
+    } else {
+      list.items.push_back(integer_attribute(p.take_integer("an index")));
+    }
+    if (!p.token().is("]")) p.expect(",", "between indices");
+  }
+  op.set(key, std::move(list));
+}
+
+void memref_subview(Parser& p, Operation& op) {
+  p.add_operand(op);
+  mixed_list(p, op, "static_offsets");
+  mixed_list(p, op, "static_sizes");
+  mixed_list(p, op, "static_strides");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  const SourceLocation location = p.token().location;
+  op.set("from", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  p.expect_identifier("to", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+void memref_reinterpret_cast(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect_identifier("to", "after the memref");
+  for (const char* key : {"offset", "sizes", "strides"}) {
+    p.expect_identifier(key, "in memref.reinterpret_cast");
+    p.expect(":", "after a key");
+    mixed_list(p, op, key);
+    p.accept(",");
+  }
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type();
+  p.expect_identifier("to", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+void memref_assume_alignment(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "before the alignment");
+  op.set("alignment", integer_attribute(p.take_integer("the alignment")));
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the memref's type");
+  p.set_result_types(op, p.parse_type());
+}
+
+// "%m [[0, 1], [2]] : a into b"; expand_shape adds "output_shape [..]".
+void memref_reshape(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.parse_attribute();
+  if (p.accept_identifier("output_shape")) mixed_list(p, op, "output_shape");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type();
+  p.expect_identifier("into", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+// ---- func ----
+
+void func_func(Parser& p, Operation& op) {
+  for (const char* visibility : {"private", "public", "nested"}) p.accept_identifier(visibility);
+  const SourceLocation location = p.token().location;
+  op.set("sym_name",
+         string_attribute(p.take_symbol("the function's name"), Kind::kSymbol, location));
+  p.expect("(", "before the function's arguments");
+  Arguments arguments;
+  Attribute types;
+  types.kind = Kind::kArray;
+  while (!p.accept(")")) {
+    std::string name;
+    if (p.token().kind == TokenKind::kValue) {
+      name = p.take().text;
+      p.expect(":", "after an argument's name");
+    }
+    const Type type = p.parse_type();
+    if (p.token().is("{")) p.parse_dictionary();
+    arguments.emplace_back(name, type);
+    types.items.push_back(Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+    if (!p.token().is(")")) p.expect(",", "between arguments");
+  }
+  op.set("arguments", std::move(types));
+  if (p.accept("->")) {
+    Attribute results;
+    results.kind = Kind::kArray;
+    for (const Type& type : p.parse_type_list())
+      results.items.push_back(Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+    op.set("results", std::move(results));
+  }
+  // A body and an attribute dictionary both open with '{'; only "attributes {" is a dictionary.
+  if (p.token().is_identifier("attributes")) p.parse_optional_attributes(op);
+  if (p.token().is("{")) p.parse_region(op, arguments);
+}
+
+void func_call(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("callee", string_attribute(p.take_symbol("a function"), Kind::kSymbol, location));
+  p.expect("(", "before the call's arguments");
+  p.parse_operands_until(op, ")");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the call's type");
+  p.parse_type_list();
+  p.expect("->", "before the results' types");
+  const std::vector<Type> types = p.parse_type_list();
+  for (size_t i = 0; i < types.size(); ++i) p.set_result_type(op, i, types[i]);
+}
+
+// ---- affine ----
+
+// A bound: an integer, a value, or a map applied to values.
+void affine_bound(Parser& p, Operation& op, const char* key) {
+  if (p.token().kind == TokenKind::kInteger || p.token().is("-")) {
+    op.set(key, constant_expression(p.take_integer("a bound")));
+    return;
+  }
+  if (p.token().kind == TokenKind::kValue) {
+    op.set(key, operand_expression(static_cast<int>(op.operands.size())));
+    p.add_operand(op);
+    return;
+  }
+  op.set(key, parse_map_application(p, op));
+}
+
+void affine_for(Parser& p, Operation& op) {
+  Arguments arguments;
+  if (p.token().kind != TokenKind::kValue)
+    p.fail(fmt::format("expected the loop's variable, found {}", describe(p.token())));
+  arguments.emplace_back(p.take().text, kIndexType);
+  p.expect("=", "after the loop's variable");
+  affine_bound(p, op, "lower");
+  p.expect_identifier("to", "after the lower bound");
+  affine_bound(p, op, "upper");
+  op.set("step", integer_attribute(p.accept_identifier("step") ? p.take_integer("the step") : 1));
+  op.set("bound_operands", integer_attribute(static_cast<int64_t>(op.operands.size())));
+  if (p.accept_identifier("iter_args")) initial_values(p, op, arguments);
+  result_types(p, op, arguments, 1);
+  p.parse_region(op, arguments);
+  p.parse_optional_attributes(op);
+}
+
+void affine_load(Parser& p, Operation& op) {
+  p.add_operand(op);
+  op.set("indices", parse_affine_indices(p, op));
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the memref's type");
+  const Type type = p.parse_type();
+  p.set_result_types(op, Type{Type::Kind::kScalar, type.scalar, {}, {}, 0});
+}
+
+void affine_store(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the value and the memref");
+  p.add_operand(op);
+  op.set("indices", parse_affine_indices(p, op));
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the memref's type");
+  p.parse_type();
+}
+
+void affine_apply(Parser& p, Operation& op) {
+  op.set("map", parse_map_application(p, op));
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+const std::map<std::string_view, OperationParser>& parsers() {
+  static const auto* const kTable = [] {
+    auto* table = new std::map<std::string_view, OperationParser>{
+        {"arith.constant", constant},
+        {"arith.cmpi", compare},
+        {"arith.cmpf", compare},
+        {"arith.select", select},
+        {"arith.negf", unary},
+        {"scf.for", scf_for},
+        {"scf.while", scf_while},
+        {"scf.if", scf_if},
+        {"scf.yield", typed_operands},
+        {"scf.condition", condition},
+        {"cf.br", branch},
+        {"cf.cond_br", conditional_branch},
+        {"memref.load", memref_load},
+        {"memref.store", memref_store},
+        {"memref.copy", memref_copy},
+        {"memref.global", memref_global},
+        {"memref.get_global", memref_get_global},
+        {"memref.subview", memref_subview},
+        {"memref.reinterpret_cast", memref_reinterpret_cast},
+        {"memref.assume_alignment", memref_assume_alignment},
+        {"memref.cast", cast},
+        {"memref.collapse_shape", memref_reshape},
+        {"memref.expand_shape", memref_reshape},
+        {"func.func", func_func},
+        {"func.call", func_call},
+        {"call", func_call},
+        {"func.return", typed_operands},
+        {"return", typed_operands},
+        {"affine.for", affine_for},
+        {"affine.load", affine_load},
+        {"affine.store", affine_store},
+        {"affine.apply", affine_apply},
+        {"affine.yield", typed_operands},
+    };
+    for (const char* name :
+         {"arith.addi",      "arith.subi",       "arith.muli",  "arith.divsi",    "arith.divui",
+          "arith.ceildivsi", "arith.floordivsi", "arith.remsi", "arith.remui",    "arith.andi",
+          "arith.ori",       "arith.xori",       "arith.shli",  "arith.shrsi",    "arith.shrui",
+          "arith.minsi",     "arith.maxsi",      "arith.minui", "arith.maxui",    "arith.addf",
+          "arith.subf",      "arith.mulf",       "arith.divf",  "arith.minimumf", "arith.maximumf",
+          "arith.minnumf",   "arith.maxnumf"})
+      table->emplace(name, binary);
+    for (const char* name : {"arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast",
+                             "arith.index_castui", "arith.sitofp", "arith.uitofp", "arith.fptosi",
+                             "arith.fptoui", "arith.extf", "arith.truncf", "arith.bitcast"})
+      table->emplace(name, cast);
+    return table;
+  }();
+  return *kTable;
+}
+
+}  // namespace
+
+OperationParser find_core_parser(std::string_view name) {
+  const auto found = parsers().find(name);
+  return found == parsers().end() ? nullptr : found->second;
+}
+
+}  // namespace tandem::npu::mlir

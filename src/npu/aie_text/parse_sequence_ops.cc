@@ -1,0 +1,217 @@
+// The custom spellings of the aiex dialect's operations, what a runtime sequence is made of
+// (mlir-aie, AIEX.td).
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <map>
+
+#include "npu/aie_text/parser.h"
+
+namespace tandem::npu::mlir {
+namespace {
+
+using Kind = Attribute::Kind;
+
+const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
+
+void attributes_only(Parser& p, Operation& op) { p.parse_optional_attributes(op); }
+
+// "[0, %c1, ...]": a list attribute whose items are numbers, or words "%" standing for the next
+// operand.
+void index_list(Parser& p, Operation& op, const char* key) {
+  Attribute list;
+  list.kind = Kind::kArray;
+  list.location = p.token().location;
+  p.expect("[", "before offsets, sizes or strides");
+  while (!p.accept("]")) {
+    const SourceLocation location = p.token().location;
+    if (p.token().kind == TokenKind::kValue) {
+      p.add_operand(op);
+      list.items.push_back(string_attribute("%", Kind::kWord, location));
+    } else {
+      list.items.push_back(integer_attribute(p.take_integer("an index"), location));
+    }
+    if (!p.token().is("]")) p.expect(",", "between indices");
+  }
+  op.set(key, std::move(list));
+}
+
+void dma_memcpy_nd(Parser& p, Operation& op) {
+  p.expect("(", "after aiex.npu.dma_memcpy_nd");
+  p.add_operand(op);
+  index_list(p, op, "static_offsets");
+  index_list(p, op, "static_sizes");
+  index_list(p, op, "static_strides");
+  if (p.accept(",")) {
+    p.expect_identifier("packet", "after the strides");
+    p.expect("=", "after packet");
+    op.set("packet", p.parse_attribute());
+  }
+  p.expect(")", "to close aiex.npu.dma_memcpy_nd");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the buffer's type");
+  p.parse_type();
+}
+
+void rtp_write(Parser& p, Operation& op) {
+  p.expect("(", "after aiex.npu.rtp_write");
+  const SourceLocation location = p.token().location;
+  std::string buffer;
+  if (p.token().kind == TokenKind::kString)
+    buffer = p.take().text;
+  else
+    buffer = p.take_symbol("a buffer");
+  op.set("buffer", string_attribute(buffer, Kind::kSymbol, location));
+  p.expect(",", "after the buffer");
+  op.set("index", integer_attribute(p.take_integer("the index"), location));
+  p.expect(",", "after the index");
+  op.set("value", integer_attribute(p.take_integer("the value"), location));
+  p.expect(")", "to close aiex.npu.rtp_write");
+  p.parse_optional_attributes(op);
+}
+
+// "(column, row, direction : channel)"
+void push_queue(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  p.expect("(", "after aiex.npu.push_queue");
+  op.set("column", integer_attribute(p.take_integer("the column"), location));
+  p.expect(",", "after the column");
+  op.set("row", integer_attribute(p.take_integer("the row"), location));
+  p.expect(",", "after the row");
+  op.set("direction", string_attribute(p.take_word("S2MM or MM2S"), Kind::kWord, location));
+  p.expect(":", "between direction and channel");
+  op.set("channel", integer_attribute(p.take_integer("the channel"), location));
+  p.expect(")", "to close aiex.npu.push_queue");
+  p.parse_optional_attributes(op);
+}
+
+void blockwrite(Parser& p, Operation& op) {
+  p.expect("(", "after aiex.npu.blockwrite");
+  p.add_operand(op);
+  p.expect(")", "after the data");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the data's type");
+  p.parse_type();
+}
+
+void direction_and_channel(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("direction", string_attribute(p.take_word("S2MM or MM2S"), Kind::kWord, location));
+  p.expect(",", "between direction and channel");
+  op.set("channel", integer_attribute(p.take_integer("the channel"), location));
+}
+
+void dma_configure_task(Parser& p, Operation& op) {
+  p.expect("(", "after aiex.dma_configure_task");
+  p.add_operand(op);
+  p.expect(",", "after the tile");
+  direction_and_channel(p, op);
+  if (p.accept(",")) op.set("packet", p.parse_attribute());
+  p.expect(")", "to close the channel");
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void dma_configure_task_for(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("alloc",
+         string_attribute(p.take_symbol("a FIFO or shim allocation"), Kind::kSymbol, location));
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void one_task(Parser& p, Operation& op) {
+  p.expect("(", "after " + op.name);
+  p.add_operand(op);
+  p.expect(")", "after the task");
+  p.parse_optional_attributes(op);
+}
+
+// "@chain(%a, ...) : (types) on (%tile, MM2S, 0)" or "... for @fifo"
+void start_bd_chain(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("symbol", string_attribute(p.take_symbol("a descriptor chain"), Kind::kSymbol, location));
+  p.expect("(", "before the chain's arguments");
+  p.parse_operands_until(op, ")");
+  p.expect(":", "before the arguments' types");
+  p.parse_type_list();
+  if (op.name == "aiex.dma_start_bd_chain_for") {
+    p.expect_identifier("for", "after the types");
+    op.set("alloc",
+           string_attribute(p.take_symbol("a FIFO or shim allocation"), Kind::kSymbol, location));
+  } else {
+    p.expect_identifier("on", "after the types");
+    p.expect("(", "before the channel");
+    p.add_operand(op);
+    p.expect(",", "after the tile");
+    direction_and_channel(p, op);
+    p.expect(")", "after the channel");
+  }
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void set_lock(Parser& p, Operation& op) {
+  p.expect("(", "after aiex.set_lock");
+  p.add_operand(op);
+  p.expect(",", "after the lock");
+  const SourceLocation location = p.token().location;
+  op.set("value", integer_attribute(p.take_integer("the value"), location));
+  p.expect(")", "after the value");
+  p.parse_optional_attributes(op);
+}
+
+void configure(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("symbol", string_attribute(p.take_symbol("a device"), Kind::kSymbol, location));
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+}
+
+void run(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("runtime_sequence_symbol",
+         string_attribute(p.take_symbol("a runtime sequence"), Kind::kSymbol, location));
+  p.expect("(", "before the arguments");
+  p.parse_operands_until(op, ")");
+  p.expect(":", "before the arguments' types");
+  p.parse_type_list();
+  p.parse_optional_attributes(op);
+}
+
+const std::map<std::string_view, OperationParser> kParsers = {
+    {"aiex.npu.dma_memcpy_nd", dma_memcpy_nd},
+    {"aiex.npu.dma_wait", attributes_only},
+    {"aiex.npu.sync", attributes_only},
+    {"aiex.npu.write32", attributes_only},
+    {"aiex.npu.maskwrite32", attributes_only},
+    {"aiex.npu.blockwrite", blockwrite},
+    {"aiex.npu.rtp_write", rtp_write},
+    {"aiex.npu.writebd", attributes_only},
+    {"aiex.npu.address_patch", attributes_only},
+    {"aiex.npu.push_queue", push_queue},
+    {"aiex.npu.preempt", attributes_only},
+    {"aiex.npu.load_pdi", attributes_only},
+    {"aiex.control_packet", attributes_only},
+    {"aiex.dma_configure_task", dma_configure_task},
+    {"aiex.dma_configure_task_for", dma_configure_task_for},
+    {"aiex.dma_start_task", one_task},
+    {"aiex.dma_await_task", one_task},
+    {"aiex.dma_free_task", one_task},
+    {"aiex.dma_start_bd_chain", start_bd_chain},
+    {"aiex.dma_start_bd_chain_for", start_bd_chain},
+    {"aiex.set_lock", set_lock},
+    {"aiex.configure", configure},
+    {"aiex.run", run},
+};
+
+}  // namespace
+
+OperationParser find_sequence_parser(std::string_view name) {
+  const auto found = kParsers.find(name);
+  return found == kParsers.end() ? nullptr : found->second;
+}
+
+}  // namespace tandem::npu::mlir

@@ -8,6 +8,12 @@ if(TANDEM_SANITIZE)
     -fsanitize=${TANDEM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(tandem_options INTERFACE -fsanitize=${TANDEM_SANITIZE})
 endif()
+if(TANDEM_FUZZ)
+  # Only the programs of tests/fuzz link the fuzzer's own main function.
+  target_compile_options(tandem_options INTERFACE
+    -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(tandem_options INTERFACE -fsanitize=address,undefined)
+endif()
 if(TANDEM_COVERAGE)
   target_compile_options(tandem_options INTERFACE --coverage -O0)
   target_link_options(tandem_options INTERFACE --coverage)

@@ -19,8 +19,8 @@
 namespace tandem {
 
 // Use: add metadata and tensors, start(), write every byte of every tensor, finish(). The target
-// appears, or changes, in finish() only. Keys and names must be new, keys other than
-// general.alignment, which stays 32.
+// appears, or changes, in finish() only. Keys and names must be new; general.alignment, if added,
+// must be 32.
 class GgufWriter {
  public:
   explicit GgufWriter(std::filesystem::path target) : target_(std::move(target)) {}

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "cpu/bandwidth.h"
 #include "cpu/executor.h"
 #include "cpu/isa.h"
 #include "tensor/quantize.h"
@@ -91,6 +92,9 @@ class CpuBackend : public Backend {
   std::unique_ptr<Program> record(std::span<const Step> steps, const TensorView& batch) override;
   Ticket submit(Program& program, uint32_t rounds) noexcept override;
   Status wait(Ticket ticket, std::chrono::microseconds timeout) noexcept override;
+  double measure_read_bandwidth() override {
+    return 1e9 * cpu::measure_read_bandwidth(pool_.size());
+  }
 
  private:
   struct Job {

@@ -229,14 +229,21 @@ void unpack_results(const ProjectionLayout& layout, std::span<const std::byte> r
                    weight_scales.size() == layout.weights.outputs,
                "%zu bytes of %zu, %u rows of %u", results.size(), layout.results_size(), count,
                layout.rows);
+  const uint32_t run = layout.weights.multiply_columns;  // outputs side by side in the lanes
   for (uint32_t row = 0; row < count; ++row) {
     auto* out = reinterpret_cast<float*>(y + row * stride);
-    for (uint32_t n = 0; n < layout.weights.outputs; ++n) {
-      if (is_exact(layout)) {
-        out[n] = result_float(layout, results, row, n);
-      } else {
-        const auto sum = static_cast<double>(result_integer(layout, results, row, n));
-        out[n] = static_cast<float>(sum * weight_scales[n] * row_scales[row]);
+    const double row_scale = row_scales[row];
+    for (uint32_t first = 0; first < layout.weights.outputs; first += run) {
+      const ResultPlace place = result_place(layout, row, first);
+      const std::byte* lanes = results.data() + place.offset;
+      const uint32_t wanted = std::min(run, layout.weights.outputs - first);
+      for (uint32_t i = 0; i < wanted; ++i) {
+        if (is_exact(layout))
+          out[first + i] = load_float(lanes, place.lane + i);
+        else
+          out[first + i] =
+              static_cast<float>(static_cast<double>(load_integer(lanes, place.lane + i)) *
+                                 weight_scales[first + i] * row_scale);
       }
     }
   }

@@ -53,38 +53,21 @@ struct Block {
   VF minimum;
 
   // `super_scale` and `super_minimum` belong to the super-block around.
-  TANDEM_INLINE void unpack(const uint8_t* p, VF super_scale, VF super_minimum) {
+  TANDEM_INLINE void unpack(const uint8_t* sub_factors, const uint8_t* packed, VF super_scale,
+                            VF super_minimum) {
+    scale[0] = super_scale;
+    minimum = super_minimum;
     if constexpr (kHalves) {
-      scale[0] = mul(super_scale, load_i8(reinterpret_cast<const int8_t*>(p)));
-      scale[1] = mul(super_scale, load_i8(reinterpret_cast<const int8_t*>(p) + kLanes));
+      const int8_t* scales = reinterpret_cast<const int8_t*>(sub_factors);
+      scale[0] = mul(super_scale, load_i8(scales));
+      scale[1] = mul(super_scale, load_i8(scales + kLanes));
     } else if constexpr (kLayout.has_sub_scales()) {
-      scale[0] = mul(super_scale, load_u8(p));
-      minimum = mul(super_minimum, load_u8(p + kLanes));
-    } else {
-      scale[0] = super_scale;
-      minimum = super_minimum;
+      scale[0] = mul(super_scale, load_u8(sub_factors));
+      minimum = mul(super_minimum, load_u8(sub_factors + kLanes));
     }
-    unpack_levels<kBits>(p + kLayout.sub_header_size() * kLanes, levels);
+    unpack_levels<kBits>(packed, levels);
   }
 
-  // sum + the product with block `at` of the quantised row whose arrays are given.
-  TANDEM_INLINE VF multiply(const QuantizedRows& x, size_t at, VF sum) const {
-    const int8_t* quants = x.quants + at * kBlock;
-    const VF x_scale = broadcast(x.scales[at]);
-    if constexpr (kHalves) {
-      const VI low = dot<kBits, 4>(start(x.minus_halves[2 * at]), levels, quants);
-      const VI high = dot<kBits, 4>(start(x.minus_halves[2 * at + 1]), levels + 4, quants + 16);
-      const VF both = fma(to_float(high), scale[1], mul(to_float(low), scale[0]));
-      return fma(both, x_scale, sum);
-    }
-    const VI product = dot<kBits, 8>(start(x.minus_sums[at]), levels, quants);
-    sum = fma(to_float(product), mul(scale[0], x_scale), sum);
-    if constexpr (!kLayout.has_minimum) return sum;
-    const VF x_sum = broadcast(x.scaled_sums[at]);
-    return kLayout.has_sub_scales() ? fnma(minimum, x_sum, sum) : fma(minimum, x_sum, sum);
-  }
-
- private:
   // Levels are too large by the offset: the sum of offset * x is taken off before it starts.
   static TANDEM_INLINE VI start(const int32_t& minus_sum) {
     if constexpr (kOffset == 0) return broadcast_int(0);
@@ -92,39 +75,103 @@ struct Block {
   }
 };
 
-// kRows rows of activations by one tile. Blocks are added in order, whatever kRows is, so a row's
-// result does not depend on the rows beside it.
-template <WeightKind kKind, uint32_t kRows>
-void multiply_rows(const MatmulCall& call, const uint8_t* p, uint32_t first_row, float* out,
-                   uint32_t lanes) {
+// sums[t] += the product of tile t's block with block `at` of the quantised activations.
+template <WeightKind kKind, uint32_t kTiles>
+TANDEM_INLINE void multiply_block(const Block<kKind>* tiles, const QuantizedRows& x, size_t at,
+                                  VF* sums) {
+  using B = Block<kKind>;
+  const int8_t* quants = x.quants + at * kBlock;
+  const VF x_scale = broadcast(x.scales[at]);
+  const VI* levels[kTiles];
+  VI products[kTiles];
+  TANDEM_UNROLL
+  for (uint32_t t = 0; t < kTiles; ++t) levels[t] = tiles[t].levels;
+  if constexpr (B::kHalves) {
+    VI high[kTiles];
+    const VI start_low = B::start(x.minus_halves[2 * at]);
+    const VI start_high = B::start(x.minus_halves[2 * at + 1]);
+    dot<B::kBits, 4, kTiles>(start_low, levels, quants, products);
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) levels[t] += 4;
+    dot<B::kBits, 4, kTiles>(start_high, levels, quants + 16, high);
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      const VF low = mul(to_float(products[t]), tiles[t].scale[0]);
+      sums[t] = fma(fma(to_float(high[t]), tiles[t].scale[1], low), x_scale, sums[t]);
+    }
+    return;
+  }
+  dot<B::kBits, 8, kTiles>(B::start(x.minus_sums[at]), levels, quants, products);
+  TANDEM_UNROLL
+  for (uint32_t t = 0; t < kTiles; ++t) {
+    sums[t] = fma(to_float(products[t]), mul(tiles[t].scale[0], x_scale), sums[t]);
+    if constexpr (!B::kLayout.has_minimum) continue;
+    const VF x_sum = broadcast(x.scaled_sums[at]);
+    sums[t] = B::kLayout.has_sub_scales() ? fnma(tiles[t].minimum, x_sum, sums[t])
+                                          : fma(tiles[t].minimum, x_sum, sums[t]);
+  }
+}
+
+// Where a group of tiles begins and what it makes up.
+struct TileGroup {
+  const uint8_t* weights;
+  size_t tile_size;  // bytes from tile to tile
+  float* out;        // of row 0
+  uint32_t outputs;  // columns to write: as many as the matrix has left
+};
+
+template <uint32_t kTiles>
+TANDEM_INLINE void store_tiles(float* out, const VF* sums, uint32_t outputs) {
+  TANDEM_UNROLL
+  for (uint32_t t = 0; t < kTiles; ++t) {
+    const uint32_t left_over = outputs - t * kLanes;
+    store_first(out + t * kLanes, sums[t], left_over < kLanes ? left_over : kLanes);
+  }
+}
+
+// kRows rows of activations by kTiles tiles. Blocks are added in order, whatever the two are, so a
+// row's result does not depend on the rows beside it.
+template <WeightKind kKind, uint32_t kRows, uint32_t kTiles>
+void multiply_rows(const MatmulCall& call, const TileGroup& group, uint32_t first_row) {
   using B = Block<kKind>;
   constexpr uint32_t kSuper = B::kLayout.super_block / kBlock;
   const size_t row_blocks = call.inputs / kBlock;
-  VF sums[kRows];
+  VF sums[kRows][kTiles];
   TANDEM_UNROLL
-  for (uint32_t r = 0; r < kRows; ++r) sums[r] = zero();
+  for (uint32_t r = 0; r < kRows; ++r) {
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) sums[r][t] = zero();
+  }
+  const uint8_t* factors = group.weights;
+  const uint8_t* levels = factors + B::kLayout.levels_offset(call.inputs, kLanes);
   size_t at = first_row * row_blocks;
   for (size_t super = 0; super < row_blocks / kSuper; ++super) {
-    const VF scale = load_f16(reinterpret_cast<const uint16_t*>(p));
-    VF minimum = scale;
-    if constexpr (B::kLayout.has_minimum)
-      minimum = load_f16(reinterpret_cast<const uint16_t*>(p) + kLanes);
-    p += B::kLayout.header_size() * kLanes;
-    for (uint32_t sub = 0; sub < kSuper; ++sub, ++at, p += B::kLayout.block_size() * kLanes) {
-      B block;
-      block.unpack(p, scale, minimum);
+    VF scale[kTiles], minimum[kTiles];
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      const uint16_t* halves = reinterpret_cast<const uint16_t*>(factors + t * group.tile_size);
+      scale[t] = load_f16(halves);
+      minimum[t] = B::kLayout.has_minimum ? load_f16(halves + kLanes) : scale[t];
+    }
+    factors += (B::kLayout.has_minimum ? 4 : 2) * kLanes;
+    for (uint32_t sub = 0; sub < kSuper; ++sub, ++at) {
+      B tiles[kTiles];
+      TANDEM_UNROLL
+      for (uint32_t t = 0; t < kTiles; ++t)
+        tiles[t].unpack(factors + t * group.tile_size, levels + t * group.tile_size, scale[t],
+                        minimum[t]);
+      factors += B::kLayout.sub_factors_size() * kLanes;
+      levels += B::kLayout.levels_size() * kLanes;
       TANDEM_UNROLL
       for (uint32_t r = 0; r < kRows; ++r)
-        sums[r] = block.multiply(call.quantized, at + size_t{r} * row_blocks, sums[r]);
+        multiply_block<kKind, kTiles>(tiles, call.quantized, at + r * row_blocks, sums[r]);
     }
   }
   TANDEM_UNROLL
   for (uint32_t r = 0; r < kRows; ++r)
-    store_first(out + (first_row + r) * call.out_stride, sums[r], lanes);
+    store_tiles<kTiles>(group.out + (first_row + r) * call.out_stride, sums[r], group.outputs);
 }
 
-// The same for float weights, [inputs][lanes]. Four sums by input modulo 4 shorten the chain of
-// additions for few rows.
 template <WeightKind kKind>
 TANDEM_INLINE VF load_weights(const uint8_t* tile, size_t input) {
   if constexpr (kKind == WeightKind::kF32)
@@ -135,75 +182,96 @@ TANDEM_INLINE VF load_weights(const uint8_t* tile, size_t input) {
     return load_bf16(reinterpret_cast<const uint16_t*>(tile) + input * kLanes);
 }
 
-template <WeightKind kKind, uint32_t kRows>
-void multiply_float_rows(const MatmulCall& call, const uint8_t* tile, uint32_t first_row,
-                         float* out, uint32_t lanes) {
-  constexpr uint32_t kParts = 2;
-  const float* x = call.floats + first_row * call.floats_stride;
-  VF sums[kRows][kParts];
+// One input's weights times the activations of kRows rows.
+template <WeightKind kKind, uint32_t kRows, uint32_t kTiles>
+TANDEM_INLINE void multiply_input(const TileGroup& group, const float* x, size_t stride,
+                                  size_t input, VF (*sums)[kTiles]) {
+  VF weights[kTiles];
   TANDEM_UNROLL
-  for (uint32_t r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = zero();
-  uint32_t k = 0;
-  for (; k + kParts <= call.inputs; k += kParts) {
-    TANDEM_UNROLL
-    for (uint32_t part = 0; part < kParts; ++part) {
-      const uint32_t input = k + part;
-      const VF w = load_weights<kKind>(tile, input);
-      TANDEM_UNROLL
-      for (uint32_t r = 0; r < kRows; ++r)
-        sums[r][part] = fma(w, broadcast(x[size_t{r} * call.floats_stride + input]), sums[r][part]);
-    }
-  }
-  for (; k < call.inputs; ++k) {
-    const VF w = load_weights<kKind>(tile, k);
-    TANDEM_UNROLL
-    for (uint32_t r = 0; r < kRows; ++r)
-      sums[r][0] = fma(w, broadcast(x[size_t{r} * call.floats_stride + k]), sums[r][0]);
-  }
+  for (uint32_t t = 0; t < kTiles; ++t)
+    weights[t] = load_weights<kKind>(group.weights + t * group.tile_size, input);
   TANDEM_UNROLL
-  for (uint32_t r = 0; r < kRows; ++r)
-    store_first(out + (first_row + r) * call.out_stride, add(sums[r][0], sums[r][1]), lanes);
+  for (uint32_t r = 0; r < kRows; ++r) {
+    const VF factor = broadcast(x[r * stride + input]);
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) sums[r][t] = fma(weights[t], factor, sums[r][t]);
+  }
 }
 
-template <WeightKind kKind, uint32_t kRows>
-TANDEM_INLINE void multiply_some(const MatmulCall& call, const uint8_t* tile, uint32_t first_row,
-                                 float* out, uint32_t lanes) {
+// The same for float weights. Even and odd inputs are added apart, for with one row a single chain
+// of additions would be slower than memory.
+template <WeightKind kKind, uint32_t kRows, uint32_t kTiles>
+void multiply_float_rows(const MatmulCall& call, const TileGroup& group, uint32_t first_row) {
+  const float* x = call.floats + first_row * call.floats_stride;
+  const size_t stride = call.floats_stride;
+  VF even[kRows][kTiles], odd[kRows][kTiles];
+  TANDEM_UNROLL
+  for (uint32_t r = 0; r < kRows; ++r) {
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) even[r][t] = odd[r][t] = zero();
+  }
+  uint32_t k = 0;
+  for (; k + 2 <= call.inputs; k += 2) {
+    multiply_input<kKind, kRows, kTiles>(group, x, stride, k, even);
+    multiply_input<kKind, kRows, kTiles>(group, x, stride, k + 1, odd);
+  }
+  if (k < call.inputs) multiply_input<kKind, kRows, kTiles>(group, x, stride, k, even);
+  TANDEM_UNROLL
+  for (uint32_t r = 0; r < kRows; ++r) {
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) even[r][t] = add(even[r][t], odd[r][t]);
+    store_tiles<kTiles>(group.out + (first_row + r) * call.out_stride, even[r], group.outputs);
+  }
+}
+
+template <WeightKind kKind, uint32_t kRows, uint32_t kTiles>
+TANDEM_INLINE void multiply(const MatmulCall& call, const TileGroup& group, uint32_t first_row) {
   if constexpr (takes_floats(kKind))
-    multiply_float_rows<kKind, kRows>(call, tile, first_row, out, lanes);
+    multiply_float_rows<kKind, kRows, kTiles>(call, group, first_row);
   else
-    multiply_rows<kKind, kRows>(call, tile, first_row, out, lanes);
+    multiply_rows<kKind, kRows, kTiles>(call, group, first_row);
+}
+
+// Rows [begin, end) by one group of tiles.
+template <WeightKind kKind, uint32_t kTiles>
+void multiply_group(const MatmulCall& call, const TileGroup& group, uint32_t begin, uint32_t end) {
+  constexpr uint32_t kRows = kMatmulRows<kTiles>;
+  uint32_t row = begin;
+  for (; row + kRows <= end; row += kRows) multiply<kKind, kRows, kTiles>(call, group, row);
+  if (kRows > 4 && row + 4 <= end) {
+    multiply<kKind, 4, kTiles>(call, group, row);
+    row += 4;
+  }
+  if (kRows > 2 && row + 2 <= end) {
+    multiply<kKind, 2, kTiles>(call, group, row);
+    row += 2;
+  }
+  if (row < end) multiply<kKind, 1, kTiles>(call, group, row);
 }
 
 // Activations are taken by as many rows as stay in the second-level cache while the task's tiles
-// pass over them.
+// pass over them; tiles two at a time, to use each activation twice, unless there is but one row.
 template <WeightKind kKind>
 void matmul(const MatmulCall& call, uint32_t first_tile, uint32_t count) {
   constexpr PackedLayout kLayout = kPackedLayouts[static_cast<size_t>(kKind)];
-  constexpr uint32_t kCacheSize = 384 << 10;
-  const size_t tile_size = kLanes * kLayout.row_size(call.inputs);
-  const uint8_t* weights = static_cast<const uint8_t*>(call.weights);
+  constexpr uint32_t kCacheSize = 384 << 10, kStep = 16;
+  const size_t tile_size = kLayout.tile_size(call.inputs, kLanes);
   const uint32_t x_size = takes_floats(kKind) ? 4 : 1;
-  const uint32_t fitting = kCacheSize / (call.inputs * x_size) / kMatmulRows * kMatmulRows;
-  const uint32_t block_rows = fitting < kMatmulRows ? kMatmulRows : fitting;
+  const uint32_t fitting = kCacheSize / (call.inputs * x_size) / kStep * kStep;
+  const uint32_t block_rows = fitting < kStep ? kStep : fitting;
   for (uint32_t begin = 0; begin < call.rows; begin += block_rows) {
     const uint32_t end = begin + block_rows < call.rows ? begin + block_rows : call.rows;
-    for (uint32_t tile = first_tile; tile < first_tile + count; ++tile) {
-      const uint8_t* p = weights + tile * tile_size;
-      float* out = call.out + size_t{tile} * kLanes;
-      const uint32_t left = call.outputs - tile * kLanes;
-      const uint32_t lanes = left < kLanes ? left : kLanes;
-      uint32_t row = begin;
-      for (; row + kMatmulRows <= end; row += kMatmulRows)
-        multiply_some<kKind, kMatmulRows>(call, p, row, out, lanes);
-      if (kMatmulRows > 4 && row + 4 <= end) {
-        multiply_some<kKind, 4>(call, p, row, out, lanes);
-        row += 4;
+    for (uint32_t tile = first_tile; tile < first_tile + count;) {
+      const TileGroup group = {static_cast<const uint8_t*>(call.weights) + tile * tile_size,
+                               tile_size, call.out + size_t{tile} * kLanes,
+                               call.outputs - tile * kLanes};
+      if (kPairsTiles && call.rows > 1 && tile + 2 <= first_tile + count) {
+        multiply_group<kKind, 2>(call, group, begin, end);
+        tile += 2;
+      } else {
+        multiply_group<kKind, 1>(call, group, begin, end);
+        ++tile;
       }
-      if (row + 2 <= end) {
-        multiply_some<kKind, 2>(call, p, row, out, lanes);
-        row += 2;
-      }
-      if (row < end) multiply_some<kKind, 1>(call, p, row, out, lanes);
     }
   }
 }

@@ -1,20 +1,22 @@
 // Where the weights of a tile lie once packed. Includes nothing with inline code (see kernels.h).
 //
-// A tile is T rows, T the lanes of a vector register: lane = row. Rows are cut into super-blocks
-// of the file's block length, which follow each other:
+// A tile is T rows, T the lanes of a vector register: lane = row. Block kinds keep apart
 //
-//   super-block   scale f16[T], then minimum f16[T] where the kind has one
-//                 then for each 32 inputs:
-//     K kinds only: sub-scale u8[T] (kQ6K: i8[2][T], per 16 inputs), sub-minimum u8[T]
-//     levels: eight groups of 4 inputs; a group is a vector [T][4] of bytes
+//   factors, by super-block (the file's block): scale f16[T], minimum f16[T] where the kind has
+//     one, then in K kinds for each 32 inputs: sub-scale u8[T] (kQ6K: i8[2][T], per 16 inputs),
+//     sub-minimum u8[T] where the kind has one
+//   levels, from the next multiple of 64 bytes on, by 32 inputs in eight groups of 4; a group is a
+//     vector [T][4] of bytes
 //       4, 5, 6 bits: 4 vectors of nibbles, low = group g, high = group g + 4
-//       5 bits:       1 vector, bit g = bit 4 of group g
-//       6 bits:       2 vectors, bits 2j and 2j + 1 of vector v = bits 4 and 5 of group 4v + j
+//       5 bits:       1 vector more, bit g = bit 4 of group g
+//       6 bits:       2 vectors more, bits 2j and 2j + 1 of vector v = bits 4, 5 of group 4v + j
 //       8 bits:       8 vectors, level + 128
 //
-// As many bytes as in the file (kQ4K, kQ5K: 4 more per 256, sub-scales being whole bytes), and
+// As many bytes as in the file (kQ4K, kQ5K: 4 more per 256, for sub-scales are whole bytes), and
 // every level unsigned, as the dot-product instructions want one factor; `offset` is what levels
-// are too large by. Float kinds are [inputs][T] as in the file. SPDX-License-Identifier: Apache-2.0
+// are too large by. Float kinds are [inputs][T] as in the file.
+//
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "cpu/kernels.h"
@@ -30,15 +32,24 @@ struct PackedLayout {
   uint32_t element_size;   // bytes, float kinds only
 
   constexpr bool has_sub_scales() const { return scales_per_32 != 0; }
-  // Bytes of one row's share.
-  constexpr uint32_t header_size() const { return has_minimum ? 4 : 2; }
-  constexpr uint32_t sub_header_size() const {
-    return scales_per_32 + (has_sub_scales() && has_minimum ? 1 : 0);
+  constexpr bool has_sub_minimum() const { return has_sub_scales() && has_minimum; }
+  // Bytes of one row's share: of the factors of a super-block, of the sub-factors of 32 inputs in
+  // it, and of the levels of 32 inputs.
+  constexpr uint32_t sub_factors_size() const {
+    return scales_per_32 + (has_sub_minimum() ? 1 : 0);
   }
-  constexpr uint32_t block_size() const { return sub_header_size() + level_bits * kBlock / 8; }
-  constexpr size_t row_size(uint32_t inputs) const {
-    if (element_size != 0) return size_t{inputs} * element_size;
-    return size_t{inputs} / super_block * header_size() + size_t{inputs} / kBlock * block_size();
+  constexpr uint32_t factors_size() const {
+    return (has_minimum ? 4 : 2) + super_block / kBlock * sub_factors_size();
+  }
+  constexpr uint32_t levels_size() const { return level_bits * kBlock / 8; }
+
+  // Of a tile of `tile` rows: where the levels start, and the whole.
+  constexpr size_t levels_offset(uint32_t inputs, uint32_t tile) const {
+    return (size_t{inputs} / super_block * factors_size() * tile + 63) / 64 * 64;
+  }
+  constexpr size_t tile_size(uint32_t inputs, uint32_t tile) const {
+    if (element_size != 0) return size_t{inputs} * element_size * tile;
+    return levels_offset(inputs, tile) + size_t{inputs} / kBlock * levels_size() * tile;
   }
 };
 

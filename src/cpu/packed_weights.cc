@@ -124,8 +124,14 @@ void take_apart(WeightKind kind, const std::byte* block, Parts& parts) {
   }
 }
 
+// A row of a tile of so many.
+struct Place {
+  uint32_t row, tile;
+};
+
 // One row's levels of 32 inputs into their places; `out` is zeroed.
-void put_levels(const uint8_t* levels, uint32_t bits, uint32_t row, uint32_t tile, uint8_t* out) {
+void put_levels(const uint8_t* levels, uint32_t bits, Place place, uint8_t* out) {
+  const auto [row, tile] = place;
   const uint32_t vector = tile * 4;  // bytes
   uint8_t* high = out + 4 * vector;  // the fifth and sixth bits
   for (uint32_t i = 0; i < kBlock; ++i) {
@@ -142,20 +148,24 @@ void put_levels(const uint8_t* levels, uint32_t bits, uint32_t row, uint32_t til
   }
 }
 
-// One row's super-block; `out` is the tile's super-block, zeroed.
-void put_parts(const Parts& parts, const PackedLayout& layout, uint32_t row, uint32_t tile,
-               uint8_t* out) {
-  std::memcpy(out + row * 2, &parts.scale, 2);
-  if (layout.has_minimum) std::memcpy(out + (tile + row) * 2, &parts.minimum, 2);
-  out += layout.header_size() * tile;
+// One row's super-block: `factors` and `levels` are the tile's for that super-block, zeroed.
+void put_parts(const Parts& parts, const PackedLayout& layout, Place place, uint8_t* factors,
+               uint8_t* levels) {
+  const auto [row, tile] = place;
+  std::memcpy(factors + row * 2, &parts.scale, 2);
+  factors += tile * 2;
+  if (layout.has_minimum) {
+    std::memcpy(factors + row * 2, &parts.minimum, 2);
+    factors += tile * 2;
+  }
   for (uint32_t block = 0; block < layout.super_block / kBlock; ++block) {
     for (uint32_t s = 0; s < layout.scales_per_32; ++s)
-      out[s * tile + row] = parts.sub_scales[block * layout.scales_per_32 + s];
-    if (layout.has_sub_scales() && layout.has_minimum)
-      out[layout.scales_per_32 * tile + row] = parts.sub_minimums[block];
-    put_levels(parts.levels.data() + block * kBlock, layout.level_bits, row, tile,
-               out + layout.sub_header_size() * tile);
-    out += layout.block_size() * tile;
+      factors[s * tile + row] = parts.sub_scales[block * layout.scales_per_32 + s];
+    if (layout.has_sub_minimum())
+      factors[layout.scales_per_32 * tile + row] = parts.sub_minimums[block];
+    put_levels(parts.levels.data() + block * kBlock, layout.level_bits, place, levels);
+    factors += layout.sub_factors_size() * tile;
+    levels += layout.levels_size() * tile;
   }
 }
 
@@ -165,7 +175,7 @@ void pack_tile(const TensorView& file, const PackedMatrix& matrix, uint32_t inde
   const uint32_t tile = matrix.tile, first = index * tile;
   const uint32_t rows = std::min(tile, matrix.outputs - first);
   uint8_t* out = reinterpret_cast<uint8_t*>(matrix.memory->data()) +
-                 index * tile * layout.row_size(matrix.inputs);
+                 index * layout.tile_size(matrix.inputs, tile);
   if (layout.element_size != 0) {
     for (uint32_t row = 0; row < rows; ++row) {
       const std::byte* in = file.row(0, first + row);
@@ -176,12 +186,15 @@ void pack_tile(const TensorView& file, const PackedMatrix& matrix, uint32_t inde
     return;
   }
   const size_t file_block = dtype_info(file.dtype).block_size;
-  const size_t packed_block = layout.row_size(layout.super_block) * tile;
+  const size_t factors_size = size_t{layout.factors_size()} * tile;
+  const size_t levels_size = size_t{layout.super_block} / kBlock * layout.levels_size() * tile;
+  uint8_t* levels = out + layout.levels_offset(matrix.inputs, tile);
   Parts parts;
   for (size_t block = 0; block < matrix.inputs / layout.super_block; ++block)
     for (uint32_t row = 0; row < rows; ++row) {
       take_apart(matrix.kind, file.row(0, first + row) + block * file_block, parts);
-      put_parts(parts, layout, row, tile, out + block * packed_block);
+      put_parts(parts, layout, {row, tile}, out + block * factors_size,
+                levels + block * levels_size);
     }
 }
 
@@ -216,14 +229,14 @@ PackedMatrix pack_matrix(const TensorView& file, uint32_t tile, ThreadPool& pool
     throw Error(ErrorCode::kInvalidFile,
                 fmt::format("rows of {} {} weights are no whole blocks", file.cols(), info.name));
   PackedMatrix matrix{*kind, file.rows(), file.cols(), tile, nullptr};
-  const size_t row_size = tile == 1
-                              ? dtype_size(file.dtype, file.cols())
-                              : kPackedLayouts[static_cast<size_t>(*kind)].row_size(file.cols());
-  matrix.memory = std::make_unique<SharedMemory>(row_size * tile * matrix.tile_count(), "weights");
+  const PackedLayout& layout = kPackedLayouts[static_cast<size_t>(*kind)];
+  const size_t tile_size =
+      tile == 1 ? dtype_size(file.dtype, file.cols()) : layout.tile_size(file.cols(), tile);
+  matrix.memory = std::make_unique<SharedMemory>(tile_size * matrix.tile_count(), "weights");
   pool.run([&](uint32_t thread) noexcept {
     for (uint32_t index = thread; index < matrix.tile_count(); index += pool.size()) {
       if (tile == 1)
-        std::memcpy(matrix.memory->data() + index * row_size, file.row(0, index), row_size);
+        std::memcpy(matrix.memory->data() + index * tile_size, file.row(0, index), tile_size);
       else
         pack_tile(file, matrix, index);
     }

@@ -4,8 +4,11 @@
 
 constexpr const char* kName = "avx2";
 constexpr uint32_t kLanes = 8;
-constexpr bool kSignedBytes = true;        // 8-bit levels become signed, see dot()
-constexpr uint32_t kMatmulRows = 4;        // activation rows held in registers
+constexpr bool kSignedBytes = true;  // 8-bit levels become signed, see dot()
+constexpr bool kPairsTiles = false;
+// Activation rows held in registers with so many tiles.
+template <uint32_t kTiles>
+constexpr uint32_t kMatmulRows = kTiles == 1 ? 4 : 2;
 constexpr uint32_t kAttentionVectors = 2;  // of head_dim, per query held in registers
 
 using VF = __m256;
@@ -140,20 +143,26 @@ TANDEM_INLINE VI multiply_pairs(VI levels, VI x) {
 }
 
 // Sums of pairs stay in 16 bits for as many vectors as fit: 2 * 127 * (2^bits - 1) each.
-template <int kBits, int kVectors>
-TANDEM_INLINE VI dot(VI start, const VI* levels, const int8_t* x) {
+template <int kBits, int kVectors, uint32_t kTiles>
+TANDEM_INLINE void dot(VI start, const VI* const* levels, const int8_t* x, VI* products) {
   constexpr int kFitting = kBits == 4 ? 8 : kBits == 5 ? 4 : kBits == 6 ? 2 : 1;
   static_assert(kFitting * 2 * 127 * ((1 << (kBits == 8 ? 7 : kBits)) - (kBits == 8 ? 0 : 1)) <
                 32768);
-  VI sum = start, pairs = _mm256_setzero_si256();
+  VI pairs[kTiles];
+  TANDEM_UNROLL
+  for (uint32_t t = 0; t < kTiles; ++t) products[t] = start;
   TANDEM_UNROLL
   for (int j = 0; j < kVectors; ++j) {
     int32_t four;
     __builtin_memcpy(&four, x + 4 * j, 4);
-    const VI product = multiply_pairs<kBits>(levels[j], _mm256_set1_epi32(four));
-    pairs = j % kFitting == 0 ? product : _mm256_add_epi16(pairs, product);
-    if (j % kFitting == kFitting - 1 || j == kVectors - 1)
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    const VI x_four = _mm256_set1_epi32(four);
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      const VI product = multiply_pairs<kBits>(levels[t][j], x_four);
+      pairs[t] = j % kFitting == 0 ? product : _mm256_add_epi16(pairs[t], product);
+      if (j % kFitting == kFitting - 1 || j == kVectors - 1)
+        products[t] =
+            _mm256_add_epi32(products[t], _mm256_madd_epi16(pairs[t], _mm256_set1_epi16(1)));
+    }
   }
-  return sum;
 }

@@ -5,7 +5,10 @@
 constexpr const char* kName = "avx512";
 constexpr uint32_t kLanes = 16;
 constexpr bool kSignedBytes = false;  // 8-bit levels stay unsigned, see dot()
-constexpr uint32_t kMatmulRows = 8;   // activation rows held in registers
+constexpr bool kPairsTiles = true;
+// Activation rows held in registers with so many tiles.
+template <uint32_t kTiles>
+constexpr uint32_t kMatmulRows = kTiles == 1 ? 8 : 4;
 
 using VF = __m512;
 using VI = __m512i;
@@ -85,17 +88,20 @@ TANDEM_INLINE VI shift_left_int(VI x) {
 }
 TANDEM_INLINE VI signed_bytes(VI levels) { return levels; }  // see kSignedBytes
 
-// start + sum over j of levels[j] * x[4j .. 4j + 3], 4 products per lane and vector.
-template <int kBits, int kVectors>
-TANDEM_INLINE VI dot(VI start, const VI* levels, const int8_t* x) {
-  VI sum = start;
+// products[t] = start + sum over j of levels[t][j] * x[4j .. 4j + 3], 4 products per lane and j.
+template <int kBits, int kVectors, uint32_t kTiles>
+TANDEM_INLINE void dot(VI start, const VI* const* levels, const int8_t* x, VI* products) {
+  TANDEM_UNROLL
+  for (uint32_t t = 0; t < kTiles; ++t) products[t] = start;
   TANDEM_UNROLL
   for (int j = 0; j < kVectors; ++j) {
     int32_t four;
     __builtin_memcpy(&four, x + 4 * j, 4);
-    sum = _mm512_dpbusd_epi32(sum, levels[j], _mm512_set1_epi32(four));
+    const VI x_four = _mm512_set1_epi32(four);
+    TANDEM_UNROLL
+    for (uint32_t t = 0; t < kTiles; ++t)
+      products[t] = _mm512_dpbusd_epi32(products[t], levels[t][j], x_four);
   }
-  return sum;
 }
 
 constexpr uint32_t kAttentionVectors = 2;  // of head_dim, per query held in registers

@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "npu/fake_driver.h"
 
 namespace tandem::npu {
 namespace {
@@ -231,6 +234,25 @@ TEST_F(DetectTest, IpcLockCapabilityLiftsTheMemlockLimit) {
   machine.capabilities = "0000000000004000";
   build(machine);
   EXPECT_TRUE(detect_npu(root_).usable);
+}
+
+TEST_F(DetectTest, AsksTheDriverForPowerModeAndClock) {
+  build({});
+  FakeDriverOptions options;
+  options.emulator.timing.clock_hz = 1.6e9;
+  FakeDriver driver(options);
+  const Detection detection = detect_npu(root_, &driver);
+  EXPECT_TRUE(detection.usable);
+  EXPECT_EQ(detection.array_mhz, 1600u);
+  EXPECT_EQ(find(detection, "power mode")->value, "default, array at 1600 MHz");
+  EXPECT_EQ(driver.open_resources(), FakeDriver::Open{});
+}
+
+TEST_F(DetectTest, DriverThatCannotBeOpenedIsNotUsable) {
+  build({});
+  FakeDriver driver({});
+  driver.fail_after(0, EBUSY);
+  EXPECT_FALSE(detect_npu(root_, &driver).usable);
 }
 
 TEST_F(DetectTest, GarbageInSysfsIsNotAnNpu) {

@@ -7,13 +7,12 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <tuple>
 
 #include "base/check.h"
 #include "base/error.h"
-#include "npu/aie_text/design.h"
+#include "npu/design_source.h"
 #include "npu/detect.h"
 #include "npu/device.h"
 #include "npu/fake_driver.h"
@@ -48,8 +47,6 @@ DesignKey key_of(const OpSpec& spec) {
   return {shape.op, spec.phase, design_rows(spec), shape.inputs, shape.outputs};
 }
 
-const char* phase_name(Phase phase) { return phase == Phase::kDecode ? "decode" : "prefill"; }
-
 size_t counter_index(Op op, Phase phase) {
   return (op == Op::kQkv ? 0u : 2u) + (phase == Phase::kDecode ? 0u : 1u);
 }
@@ -77,8 +74,7 @@ class NpuBackendImpl final : public NpuBackend {
   void open_silicon();
   DesignRequest request_of(const OpSpec& spec) const;
   ProjectionDesign& design_for(const OpSpec& spec);
-  Artifact make_artifact(const DesignRequest& request, const EmittedDesign& emitted,
-                         const Int4Layout& layout) const;
+  Artifact make_artifact(const DesignRequest& request, const EmittedDesign& emitted) const;
   void drive() noexcept;
   RunResult run(const NpuProgram& program) noexcept;
 
@@ -200,30 +196,12 @@ std::unique_ptr<Weights> NpuBackendImpl::load(const OpSpec& spec,
   return load_projection_weights(*device_, projection_layout(request_of(spec)).weights, spec, file);
 }
 
-Artifact NpuBackendImpl::make_artifact(const DesignRequest& request, const EmittedDesign& emitted,
-                                       const Int4Layout& layout) const {
-  DesignIdentity identity;
-  identity.op = to_text(request.op);
-  identity.phase = phase_name(request.phase);
-  identity.m = request.rows;
-  identity.k = request.inputs;
-  identity.n = request.outputs;
-  identity.tile = fmt::format("{}x{}", layout.tile_rows, layout.tile_depth);
-  identity.dtype = request.scales == ScaleMode::kInteger ? "int4" : "int4-f32scales";
-  identity.generation = geometry_->name;
-  identity.columns = layout.columns;
-  if (options_.emulated) return make_text_artifact(identity, emitted.text);
-
-  DesignSource source{identity, emitted.text, {}};
-  const Design design = parse_design(emitted.text);
-  std::set<std::string> objects;
-  for (const DeviceDesign& device : design.devices)
-    for (const auto& [symbol, kernel] : device.kernels) objects.insert(kernel.link_with);
-  for (const std::string& object : objects) {
-    const std::filesystem::path stem = std::filesystem::path(object).stem();
-    source.kernels.push_back({object, options_.kernel_sources / (stem.string() + ".cc"), {}});
-  }
-  return Compiler(options_.compiler).compile(source).artifact;
+Artifact NpuBackendImpl::make_artifact(const DesignRequest& request,
+                                       const EmittedDesign& emitted) const {
+  if (options_.emulated) return make_text_artifact(identity_of(request), emitted.text);
+  return Compiler(options_.compiler)
+      .compile(source_of(request, emitted, options_.kernel_sources))
+      .artifact;
 }
 
 ProjectionDesign& NpuBackendImpl::design_for(const OpSpec& spec) {
@@ -238,7 +216,7 @@ ProjectionDesign& NpuBackendImpl::design_for(const OpSpec& spec) {
   for (uint32_t position = 0; position < std::size(names); ++position)
     for (size_t which = 0; which < std::size(names); ++which)
       if (emitted.buffers[position].name == names[which]) design.order[which] = position;
-  design.loaded = device_->load(make_artifact(request, emitted, design.layout.weights));
+  design.loaded = device_->load(make_artifact(request, emitted));
   design.activations = device_->allocate(design.layout.activations_size());
   design.results = device_->allocate(design.layout.results_size());
   design.row_scales.resize(design.layout.rows);

@@ -90,5 +90,15 @@ TEST(Design, LocksStartAtPoolSize) {
   }
 }
 
+TEST(Design, ErrorsNamePlaceAndExpectation) {
+  EXPECT_EQ(parse_error("module {\n  aie.device(npu1) {\n    %t = aie.tile(0 2)\n  }\n}"),
+            "t.mlir:3:21: expected ',' between column and row, found '2'");
+  EXPECT_THAT(parse_error("module { aie.device(xcvc1902) { } }"), HasSubstr("expected npu1, npu2"));
+  EXPECT_THAT(parse_error("module { aie.device(npu1) { aie.frobnicate } }"),
+              HasSubstr("found 'aie.frobnicate'"));
+  EXPECT_THAT(parse_error(device_text("    aie.flow(%a, DMA : 0, %a, DMA : 0)")),
+              HasSubstr("'%a' is used but never defined"));
+}
+
 }  // namespace
 }  // namespace tandem::npu

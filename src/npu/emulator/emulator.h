@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_value.h"
 #include "npu/aie_text/design.h"
 #include "npu/emulator/kernel_table.h"
 #include "npu/emulator/timing.h"

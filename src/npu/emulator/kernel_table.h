@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "npu/aie_text/core_program.h"
+
 namespace tandem::npu {
 
 // One argument of a call: a buffer in tile memory, or a number. Floats arrive in `real`.
@@ -48,5 +50,9 @@ class KernelTable {
   std::map<std::string, Kernel, std::less<>> kernels_;
   std::shared_ptr<KernelLibrary> library_;
 };
+
+// Calls a function of a library with C linkage: pointers for buffers, numbers by value.
+void call_library_kernel(void* function, const KernelDecl& declaration,
+                         std::span<const KernelValue> values);
 
 }  // namespace tandem::npu

@@ -14,6 +14,7 @@ struct TimingParameters {
 
   // Streams: one 32-bit word per cycle and port (AIE2). A shim channel reaches 98.9 % of it.
   double stream_bytes_per_cycle = 4;
+  double shim_bytes_per_cycle = 4;
   double shim_efficiency = 0.989;    // 7.11 GB/s of 4 B x 1.797 GHz
   uint32_t stream_fifo_bytes = 112;  // 16 words at an input, 12 at an output
   uint32_t hop_cycles = 4;           // external to external; added once per transfer

@@ -1,0 +1,296 @@
+// Runs core programs; see array.h and core_program.h. A core computes ahead on its own clock and
+// meets the array's time at every lock, acquire and release.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "npu/emulator/arithmetic.h"
+#include "npu/emulator/array.h"
+
+namespace tandem::npu {
+namespace {
+
+// A core that computes this long without touching a lock gives the others a turn.
+constexpr int kSliceInstructions = 1'000'000;
+
+}  // namespace
+
+void Array::wake_core(int index) {
+  CoreState& core = cores_[static_cast<size_t>(index)];
+  if (core.ended) return;
+  core.waiting_lock = -1;
+  core.local_time = std::max(core.local_time, now_);
+  const std::vector<Instruction>& program = core.declaration->program.instructions;
+  for (int count = 0; count < kSliceInstructions; ++count) {
+    if (core.pc >= program.size()) {
+      core.ended = true;
+      return;
+    }
+    const Step step = step_core(core, index, program[core.pc]);
+    if (step == Step::kBlocked) return;
+    if (step == Step::kEnded) {
+      core.ended = true;
+      return;
+    }
+  }
+  schedule({AgentKind::kCore, index}, core.local_time);
+}
+
+// True when the core's clock is the array's; otherwise it is woken again when it is.
+bool Array::synchronise(CoreState& core, int index) {
+  if (core.local_time <= now_) return true;
+  schedule({AgentKind::kCore, index}, core.local_time);
+  return false;
+}
+
+Array::Step Array::step_core(CoreState& core, int index, const Instruction& instruction) {
+  auto& r = core.registers;
+  const auto reg = [&r](int number) -> int64_t& { return r[static_cast<size_t>(number)]; };
+  Cycles cost = timing_.core_instruction;
+  switch (instruction.opcode) {
+    case Opcode::kConstant:
+      reg(instruction.destination) = instruction.immediate;
+      cost = 0;
+      break;
+    case Opcode::kMove:
+      reg(instruction.destination) = reg(instruction.a);
+      cost = 0;
+      break;
+    case Opcode::kBinary: {
+      const auto value = apply_binary(static_cast<BinaryOp>(instruction.function),
+                                      reg(instruction.a), reg(instruction.b), instruction.type);
+      if (!value) fail(instruction.location, "division by zero");
+      reg(instruction.destination) = *value;
+      break;
+    }
+    case Opcode::kCompare:
+      reg(instruction.destination) =
+          apply_compare(static_cast<Predicate>(instruction.function), reg(instruction.a),
+                        reg(instruction.b), instruction.type)
+              ? 1
+              : 0;
+      break;
+    case Opcode::kSelect:
+      reg(instruction.destination) =
+          reg(instruction.a) != 0 ? reg(instruction.b) : reg(instruction.c);
+      break;
+    case Opcode::kConvert:
+      reg(instruction.destination) =
+          apply_convert(static_cast<ConvertOp>(instruction.function), reg(instruction.a),
+                        instruction.source_type, instruction.type);
+      break;
+    case Opcode::kMultiplyAdd:
+      reg(instruction.destination) =
+          reg(instruction.a) + reg(instruction.b) * instruction.immediate;
+      cost = 0;
+      break;
+    case Opcode::kCheckIndex:
+      if (reg(instruction.a) < 0 || reg(instruction.a) >= instruction.immediate)
+        fail(instruction.location, fmt::format("index {} is outside the dimension of {}",
+                                               reg(instruction.a), instruction.immediate));
+      cost = 0;
+      break;
+    case Opcode::kLoad:
+    case Opcode::kStore:
+    case Opcode::kCopy: step_memory(core, instruction); break;
+    case Opcode::kReference: {
+      const BufferDecl& buffer = device().buffers[static_cast<size_t>(instruction.immediate)];
+      reg(instruction.destination) =
+          make_reference(buffer.tile.column, buffer.tile.row, buffer.address);
+      cost = 0;
+      break;
+    }
+    case Opcode::kJump:
+      core.pc = static_cast<size_t>(instruction.target);
+      core.local_time += cost;
+      core.busy_cycles += cost;
+      return Step::kContinue;
+    case Opcode::kBranch:
+      core.pc = static_cast<size_t>(reg(instruction.a) != 0 ? instruction.target
+                                                            : instruction.other_target);
+      return Step::kContinue;
+    case Opcode::kCall:
+      // The kernel's data must be as at the time it starts.
+      if (!synchronise(core, index)) return Step::kBlocked;
+      step_call(core, instruction);
+      break;
+    case Opcode::kEnd: return Step::kEnded;
+    case Opcode::kLock: return step_lock(core, index, instruction);
+    case Opcode::kFifoAcquire: return step_fifo_acquire(core, index, instruction);
+    case Opcode::kFifoAccess: {
+      const FifoEnd& end =
+          core.declaration->program.fifo_ends[static_cast<size_t>(instruction.target)];
+      const auto element = static_cast<uint64_t>(reg(instruction.a) + instruction.immediate);
+      const BufferDecl& buffer =
+          device().buffers[static_cast<size_t>(end.buffers[element % end.buffers.size()])];
+      reg(instruction.destination) =
+          make_reference(buffer.tile.column, buffer.tile.row, buffer.address);
+      cost = 0;
+      break;
+    }
+    case Opcode::kFifoRelease:
+      if (!synchronise(core, index)) return Step::kBlocked;
+      step_fifo_release(core, instruction);
+      break;
+  }
+  ++core.pc;
+  core.local_time += cost;
+  core.busy_cycles += cost;
+  return Step::kContinue;
+}
+
+// ---- locks and FIFOs ----
+
+Array::Step Array::step_lock(CoreState& core, int index, const Instruction& instruction) {
+  if (!synchronise(core, index)) return Step::kBlocked;
+  const auto action = static_cast<LockAction>(instruction.function);
+  const auto value = static_cast<int>(instruction.immediate);
+  const LockRef lock = device_lock(instruction.target);
+  if (action == LockAction::kRelease) {
+    release(lock, value, instruction.location);
+  } else if (!acquire(lock, value, action == LockAction::kAcquireGreaterEqual,
+                      {AgentKind::kCore, index})) {
+    core.waiting_lock = instruction.target;
+    return Step::kBlocked;
+  }
+  ++core.pc;
+  core.local_time += timing_.lock_operation;
+  return Step::kContinue;
+}
+
+// Only what is not held yet is acquired; the result numbers the oldest element held.
+Array::Step Array::step_fifo_acquire(CoreState& core, int index, const Instruction& instruction) {
+  const auto which = static_cast<size_t>(instruction.target);
+  const FifoEnd& end = core.declaration->program.fifo_ends[which];
+  CoreState::Fifo& fifo = core.fifos[which];
+  const int wanted = static_cast<int>(instruction.immediate) - fifo.held;
+  if (wanted > 0) {
+    if (!synchronise(core, index)) return Step::kBlocked;
+    if (end.acquire_lock >= 0 && !acquire(device_lock(end.acquire_lock), wanted * end.lock_units,
+                                          true, {AgentKind::kCore, index})) {
+      core.waiting_lock = end.acquire_lock;
+      return Step::kBlocked;
+    }
+    fifo.held += wanted;
+    core.local_time += timing_.lock_operation;
+  }
+  core.registers[static_cast<size_t>(instruction.destination)] = static_cast<int64_t>(fifo.oldest);
+  ++core.pc;
+  return Step::kContinue;
+}
+
+void Array::step_fifo_release(CoreState& core, const Instruction& instruction) {
+  const auto which = static_cast<size_t>(instruction.target);
+  const FifoEnd& end = core.declaration->program.fifo_ends[which];
+  CoreState::Fifo& fifo = core.fifos[which];
+  const auto count = static_cast<int>(instruction.immediate);
+  if (count > fifo.held)
+    warn(instruction.location, fmt::format("{} elements of '@{}' are released but {} are held",
+                                           count, end.name, fifo.held));
+  fifo.held = std::max(0, fifo.held - count);
+  fifo.oldest += static_cast<uint64_t>(count);
+  if (end.release_lock >= 0)
+    release(device_lock(end.release_lock), count * end.lock_units, instruction.location);
+}
+
+// ---- memory ----
+
+std::byte* Array::core_memory(CoreState& core, int64_t reference, uint64_t size,
+                              SourceLocation location, TileState** tile) {
+  const uint64_t offset = reference_offset(reference);
+  *tile = find_tile({reference_column(reference), reference_row(reference)});
+  if (*tile == nullptr || offset + size > (*tile)->memory.size())
+    fail(location, fmt::format("the core of tile {} reaches byte {} of tile ({}, {}), beyond its "
+                               "memory",
+                               to_text(core.tile), offset + size, reference_column(reference),
+                               reference_row(reference)));
+  return (*tile)->memory.data() + offset;
+}
+
+void Array::step_memory(CoreState& core, const Instruction& instruction) {
+  auto& r = core.registers;
+  const int64_t first = r[static_cast<size_t>(instruction.a)];
+  TileState* tile = nullptr;
+  if (instruction.opcode == Opcode::kCopy) {
+    const auto size = static_cast<uint64_t>(instruction.immediate);
+    const int64_t second = r[static_cast<size_t>(instruction.b)];
+    const std::byte* source = core_memory(core, first, size, instruction.location, &tile);
+    check_written(*tile, reference_offset(first), size, instruction.location, "memref.copy");
+    std::byte* target = core_memory(core, second, size, instruction.location, &tile);
+    std::memmove(target, source, size);
+    mark_written(*tile, reference_offset(second), size);
+    core.local_time += static_cast<Cycles>(size) / 32;
+    return;
+  }
+  const auto size = static_cast<uint64_t>(instruction.type.bytes());
+  std::byte* memory = core_memory(core, first, size, instruction.location, &tile);
+  if (instruction.opcode == Opcode::kLoad) {
+    if (tile->written[reference_offset(first) / 4] == 0)
+      check_written(*tile, reference_offset(first), size, instruction.location,
+                    fmt::format("the core of tile {}", to_text(core.tile)));
+    r[static_cast<size_t>(instruction.destination)] = load_scalar(memory, instruction.type);
+  } else {
+    store_scalar(memory, r[static_cast<size_t>(instruction.b)], instruction.type);
+    mark_written(*tile, reference_offset(first), size);
+  }
+}
+
+// ---- kernels ----
+
+std::vector<KernelValue> Array::kernel_arguments(CoreState& core, const KernelDecl& declaration,
+                                                 const CallSite& site, SourceLocation location) {
+  std::vector<KernelValue> values(site.registers.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const KernelArgument& argument = declaration.arguments[i];
+    const int64_t value = core.registers[static_cast<size_t>(site.registers[i])];
+    if (argument.is_buffer) {
+      values[i].size = argument.count * static_cast<uint64_t>(argument.type.bits) / 8;
+      TileState* tile = nullptr;
+      std::byte* memory = core_memory(core, value, values[i].size, location, &tile);
+      if (options_.move_data) values[i].buffer = memory;
+      // Which of its buffers a kernel writes is not known.
+      mark_written(*tile, reference_offset(value), values[i].size);
+    } else if (argument.type.is_float()) {
+      values[i].real = as_real(value);
+    } else {
+      values[i].integer = value;
+    }
+  }
+  return values;
+}
+
+void Array::step_call(CoreState& core, const Instruction& instruction) {
+  const CallSite& site =
+      core.declaration->program.calls[static_cast<size_t>(instruction.immediate)];
+  const KernelDecl& declaration = device().kernels.at(site.symbol);
+  const std::vector<KernelValue> values =
+      kernel_arguments(core, declaration, site, instruction.location);
+  const Kernel* kernel =
+      options_.kernels == nullptr ? nullptr : options_.kernels->find(site.symbol);
+  Cycles cost = timing_.unknown_kernel_call;
+  if (kernel != nullptr) {
+    if (kernel->cycles) cost = static_cast<Cycles>(kernel->cycles(values));
+    if (options_.move_data && kernel->run) kernel->run(values);
+  } else if (options_.move_data) {
+    void* function =
+        options_.kernels == nullptr ? nullptr : options_.kernels->find_library_symbol(site.symbol);
+    if (function == nullptr)
+      throw Error(ErrorCode::kNotFound,
+                  at(instruction.location,
+                     fmt::format("no kernel '{}' is built in or in a library given with --kernels",
+                                 site.symbol)));
+    call_library_kernel(function, declaration, values);
+  }
+  cost *= timing_.kernel_cost_factor;
+  if (trace_.enabled())
+    trace_.add(fmt::format("core {}", to_text(core.tile)), site.symbol, core.local_time,
+               core.local_time + cost);
+  core.local_time += cost;
+  core.busy_cycles += cost;
+  ++kernel_calls_;
+}
+
+}  // namespace tandem::npu

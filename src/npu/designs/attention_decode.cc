@@ -113,11 +113,11 @@ class DecodeDesign {
         suffix, sums);
     writer_.budget().at(tile).memory += activations_size + layout_.result_object_size();
 
-    writer_.begin_core(tile, {0, 1, layout_.slots, weights_.blocks, weights_.steps, kEndless});
+    writer_.begin_core(tile, {0, 1, layout_.slots, weights_.blocks, weights_.steps});
     write_projection_constants(writer_, layout_, kernels_);
     writer_.line(1, "%slot_size = arith.constant {} : i32", slot_size());
     const std::string tiles = tiles_fifo(column, row), results = sums_fifo(column, row);
-    writer_.begin_loop(1, "run", kEndless);
+    writer_.begin_endless_loop(1);
     writer_.begin_loop(2, "slot", layout_.slots);
     writer_.acquire(3, tiles, false, tile_memref_, "packed");
     writer_.line(3, "%slot_index = arith.index_cast %slot : index to i32");
@@ -144,7 +144,7 @@ class DecodeDesign {
                  kernels_.flush, suffix, sums);
     writer_.release(3, results, true);
     writer_.end_loop(2);
-    writer_.end_loop(1);
+    writer_.end_endless_loop(1);
     writer_.end_core();
   }
 
@@ -157,29 +157,30 @@ class DecodeDesign {
                  sequence_name(), weights, activations, results);
     const uint64_t column_words = layout_.results_size() / weights_.columns / kWordSize;
     const uint64_t stream_words = weights_.stream_size() / kWordSize;
+    std::vector<std::string> tasks;
     for (uint32_t column = 0; column < weights_.columns; ++column)
-      writer_.transfer({column, 0}, linear("results", results, results_fifo(column),
-                                           column * column_words, column_words));
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      for (uint32_t half = 0; half < kPair; ++half)
-        writer_.transfer({column, 0}, linear("activations", activations, weights_fifo(column, half),
-                                             0, layout_.activations_size() / kWordSize));
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      for (uint32_t half = 0; half < kPair; ++half)
-        writer_.transfer({column, 0}, linear("weights", weights, weights_fifo(column, half),
-                                             (column * kPair + half) * stream_words, stream_words));
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      writer_.wait(results_fifo(column));
+      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
+                                                     .memref = results,
+                                                     .fifo = results_fifo(column),
+                                                     .offset = column * column_words,
+                                                     .length = column_words,
+                                                     .dimensions = {},
+                                                     .awaited = true}));
+    for (uint32_t stream = 0; stream < weights_.streams(); ++stream)
+      writer_.transfer({stream / kPair, 0}, {.argument = "activations",
+                                             .memref = activations,
+                                             .fifo = weights_fifo(stream / kPair, stream % kPair),
+                                             .length = layout_.activations_size() / kWordSize,
+                                             .dimensions = {}});
+    for (uint32_t stream = 0; stream < weights_.streams(); ++stream)
+      writer_.transfer({stream / kPair, 0}, {.argument = "weights",
+                                             .memref = weights,
+                                             .fifo = weights_fifo(stream / kPair, stream % kPair),
+                                             .offset = stream * stream_words,
+                                             .length = stream_words,
+                                             .dimensions = {}});
+    for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
-  }
-
-  static TransferText linear(std::string argument, std::string memref, std::string fifo,
-                             uint64_t offset, uint64_t count) {
-    return {.argument = std::move(argument),
-            .memref = std::move(memref),
-            .fifo = std::move(fifo),
-            .offset = offset,
-            .sizes = {1, 1, 1, count}};
   }
 
   uint32_t slot_size() const { return layout_.slot_units * layout_.unit_size(); }

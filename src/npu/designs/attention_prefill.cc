@@ -127,29 +127,27 @@ class PrefillDesign {
         0, "%accumulators_{0} = aie.buffer(%core_{0}) {{sym_name = \"accumulators_{0}\"}} : {1}",
         suffix, sums_memref_);
     writer_.budget().at(tile).memory += layout_.result_object_size();
-    writer_.begin_core(tile, {0, 1, column_blocks(), weights_.steps, kEndless});
+    writer_.begin_core(tile, {0, 1, weights_.steps});
     write_projection_constants(writer_, layout_, kernels_);
     writer_.line(1, "%unit_index = arith.constant 0 : i32");
-    writer_.begin_loop(1, "run", kEndless);
-    writer_.begin_loop(2, "block", column_blocks());
-    writer_.line(3, "func.call @w4a8_clear(%accumulators_{0}, %size) : ({1}, i32) -> ()", suffix,
+    writer_.begin_endless_loop(1);  // row block after row block
+    writer_.line(2, "func.call @w4a8_clear(%accumulators_{0}, %size) : ({1}, i32) -> ()", suffix,
                  sums_memref_);
-    writer_.begin_loop(3, "step", weights_.steps);
-    writer_.acquire(4, units_fifo(row), false, unit_memref_, "unit");
-    writer_.acquire(4, tiles_fifo(column), false, tile_memref_, "tile");
-    writer_.line(4,
+    writer_.begin_loop(2, "step", weights_.steps);
+    writer_.acquire(3, units_fifo(row), false, unit_memref_, "unit");
+    writer_.acquire(3, tiles_fifo(column), false, tile_memref_, "tile");
+    writer_.line(3,
                  "func.call @{0}(%tile, %unit, %accumulators_{1}, %unit_index, %shape) : ({2}, "
                  "{3}, {4}, i32, i32) -> ()",
                  kernels_.tile, suffix, tile_memref_, unit_memref_, sums_memref_);
-    writer_.release(4, tiles_fifo(column), false);
-    writer_.release(4, units_fifo(row), false);
-    writer_.end_loop(3);
-    writer_.acquire(3, sums_fifo(column, row), true, sums_memref_, "result");
-    writer_.line(3, "func.call @{0}(%accumulators_{1}, %result, %size) : ({2}, {2}, i32) -> ()",
-                 kernels_.flush, suffix, sums_memref_);
-    writer_.release(3, sums_fifo(column, row), true);
+    writer_.release(3, tiles_fifo(column), false);
+    writer_.release(3, units_fifo(row), false);
     writer_.end_loop(2);
-    writer_.end_loop(1);
+    writer_.acquire(2, sums_fifo(column, row), true, sums_memref_, "result");
+    writer_.line(2, "func.call @{0}(%accumulators_{1}, %result, %size) : ({2}, {2}, i32) -> ()",
+                 kernels_.flush, suffix, sums_memref_);
+    writer_.release(2, sums_fifo(column, row), true);
+    writer_.end_endless_loop(1);
     writer_.end_core();
   }
 
@@ -160,46 +158,51 @@ class PrefillDesign {
     writer_.line(0, "aie.runtime_sequence @{}(%weights : {}, %activations : {}, %results : {}) {{",
                  sequence_name(), weights, activations, results);
     const uint64_t column_words = layout_.results_size() / weights_.columns / kWordSize;
+    std::vector<std::string> tasks;
     for (uint32_t column = 0; column < weights_.columns; ++column)
-      writer_.transfer({column, 0}, {.argument = "results",
-                                     .memref = results,
-                                     .fifo = results_fifo(column),
-                                     .offset = column * column_words,
-                                     .sizes = {1, 1, 1, column_words}});
+      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
+                                                     .memref = results,
+                                                     .fifo = results_fifo(column),
+                                                     .offset = column * column_words,
+                                                     .length = column_words,
+                                                     .dimensions = {},
+                                                     .awaited = true}));
     for (uint32_t row = 0; row < kCoreRows; ++row) send_activations(row, activations);
     for (uint32_t column = 0; column < weights_.columns; ++column) send_weights(column, weights);
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      writer_.wait(results_fifo(column));
+    for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
   }
 
-  // A row's units, once for every row block; a descriptor repeats at most max_iteration times.
+  // A row's units, once for every row block.
   void send_activations(uint32_t row, const std::string& memref) {
     const uint64_t words = uint64_t{weights_.steps} * layout_.unit_size() / kWordSize;
     for (uint32_t sent = 0; sent < column_blocks();) {
-      const uint32_t count = std::min(geometry_.max_iteration, column_blocks() - sent);
+      const uint32_t count = std::min(geometry_.max_repeat, column_blocks() - sent);
       writer_.transfer({row, 0}, {.argument = "activations",
                                   .memref = memref,
                                   .fifo = activations_fifo(row),
                                   .offset = row * words,
-                                  .sizes = {count, 1, 1, words},
-                                  .strides = {0, 0, 0, 1}});
+                                  .length = words,
+                                  .dimensions = {},
+                                  .repetitions = count});
       sent += count;
     }
   }
 
   // Decode's streams hold the tiles of two cores in turn; here all of one core's row blocks are
-  // sent, then the other's.
+  // sent, then the other's: four tasks, as many as a channel's queue holds.
   void send_weights(uint32_t column, const std::string& memref) {
     const uint64_t tile = weights_.tile_size() / kWordSize;
-    for (uint32_t half = 0; half < kPair; ++half)
+    for (uint32_t core = 0; core < kCoreRows; ++core)
       writer_.transfer({column, 0},
                        {.argument = "weights",
                         .memref = memref,
                         .fifo = weights_fifo(column),
-                        .offset = (column * kPair + half) * weights_.stream_size() / kWordSize,
-                        .sizes = {kPair, weights_.blocks, weights_.steps, tile},
-                        .strides = {tile, weights_.steps * kPair * tile, kPair * tile, 1}});
+                        .offset = weights_.tile_offset(column * kCoreRows + core, 0, 0) / kWordSize,
+                        .length = uint64_t{weights_.blocks} * weights_.steps * tile,
+                        .dimensions = {{weights_.blocks, weights_.steps * kPair * tile},
+                                       {weights_.steps, kPair * tile},
+                                       {tile, 1}}});
   }
 
   std::string sequence_name() const { return fmt::format("{}_prefill", to_text(request_.op)); }

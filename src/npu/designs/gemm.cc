@@ -12,6 +12,7 @@
 #include "npu/designs/gemm.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "base/error.h"
 #include "npu/designs/writer.h"
@@ -242,12 +243,12 @@ class GemmDesign {
   void write_core(uint32_t column, uint32_t row) {
     const uint64_t steps = inputs_ / tile_.k;
     const std::string a = tile_memref(true), b = tile_memref(false), c = result_memref();
-    writer_.begin_core({column, core_row(row)}, {0, 1, steps, kEndless});
+    writer_.begin_core({column, core_row(row)}, {0, 1, steps});
     writer_.line(1, "%m = arith.constant {} : i32", tile_.m);
     writer_.line(1, "%k = arith.constant {} : i32", tile_.k);
     writer_.line(1, "%n = arith.constant {} : i32", tile_.n);
     writer_.line(1, "%size = arith.constant {} : i32", tile_.m * tile_.n * out_size_);
-    writer_.begin_loop(1, "tile", kEndless);
+    writer_.begin_endless_loop(1);
     writer_.acquire(2, core_fifo(column, row), true, c, "c");
     writer_.line(2, "func.call @gemm_clear(%c, %size) : ({}, i32) -> ()", c);
     writer_.begin_loop(2, "step", steps);
@@ -259,7 +260,7 @@ class GemmDesign {
     writer_.release(3, tile_fifo(column, false), false);
     writer_.end_loop(2);
     writer_.release(2, core_fifo(column, row), true);
-    writer_.end_loop(1);
+    writer_.end_endless_loop(1);
     writer_.end_core();
   }
 
@@ -276,23 +277,27 @@ class GemmDesign {
     const uint32_t block_rows = rows_ / (kCoreRows * tile_.m);
     const uint32_t panels = outputs_ / (columns_ * tile_.n);
     const uint32_t chunk = panels_per_transfer(panels);
-    uint32_t issued = 0, finished = 0;
+    std::deque<BlockTasks> in_flight;
     for (uint32_t block_row = 0; block_row < block_rows; ++block_row)
       for (uint32_t panel = 0; panel < panels; panel += chunk) {
-        if (issued - finished == kBlocksInFlight) {
-          wait_for_results();
-          ++finished;
+        if (in_flight.size() == kBlocksInFlight) {
+          finish(in_flight.front());
+          in_flight.pop_front();
         }
-        writer_.reuse_descriptors(issued % kBlocksInFlight, kBlocksInFlight);
-        issue(block_row, panel, std::min(chunk, panels - panel));
-        ++issued;
+        in_flight.push_back(issue(block_row, panel, std::min(chunk, panels - panel)));
       }
-    for (; finished < issued; ++finished) wait_for_results();
+    for (const BlockTasks& tasks : in_flight) finish(tasks);
     writer_.line(0, "}}");
   }
 
-  void wait_for_results() {
-    for (uint32_t column = 0; column < columns_; ++column) writer_.wait(results_fifo(column));
+  struct BlockTasks {
+    std::vector<std::string> results, operands;
+  };
+
+  // Results that have arrived mean that their operands have been sent.
+  void finish(const BlockTasks& tasks) {
+    for (const std::string& task : tasks.results) writer_.await(task);
+    for (const std::string& task : tasks.operands) writer_.free(task);
   }
 
   // How many panels one descriptor's iteration may walk.
@@ -301,32 +306,41 @@ class GemmDesign {
     return b_stride > geometry_.shim.max_stride ? 1 : std::min(panels, geometry_.max_iteration);
   }
 
-  void issue(uint32_t block_row, uint32_t panel, uint32_t count) {
+  BlockTasks issue(uint32_t block_row, uint32_t panel, uint32_t count) {
     const uint64_t first_row = uint64_t{block_row} * kCoreRows * tile_.m;
-    const uint64_t panel_width = uint64_t{columns_} * tile_.n;
+    const uint64_t panel_width = uint64_t{columns_} * tile_.n, block_rows = kCoreRows * tile_.m;
+    BlockTasks tasks;
     for (uint32_t column = 0; column < columns_; ++column)
-      writer_.transfer({column, 0},
-                       {.argument = "c",
+      tasks.results.push_back(writer_.transfer(
+          {column, 0}, {.argument = "c",
                         .memref = c_memref_,
                         .fifo = results_fifo(column),
                         .offset = first_row * outputs_ + panel * panel_width + column * tile_.n,
-                        .sizes = {1, count, kCoreRows * tile_.m, tile_.n},
-                        .strides = {0, panel_width, outputs_, 1}});
+                        .length = count * block_rows * tile_.n,
+                        .dimensions = {{count, panel_width}, {block_rows, outputs_}, {tile_.n, 1}},
+                        .awaited = true}));
+    const uint64_t runs = inputs_ / run_;
     for (uint32_t row = 0; row < kCoreRows; ++row)
-      writer_.transfer({row, 0}, {.argument = "a",
-                                  .memref = a_memref_,
-                                  .fifo = run_fifo(row, true),
-                                  .offset = (first_row + row * tile_.m) * inputs_,
-                                  .sizes = {count, inputs_ / run_, tile_.m, run_},
-                                  .strides = {0, run_, inputs_, 1}});
-    for (uint32_t column = 0; column < columns_; ++column)
-      writer_.transfer({column, 0},
-                       {.argument = "b",
+      tasks.operands.push_back(
+          writer_.transfer({row, 0}, {.argument = "a",
+                                      .memref = a_memref_,
+                                      .fifo = run_fifo(row, true),
+                                      .offset = (first_row + row * tile_.m) * inputs_,
+                                      .length = uint64_t{tile_.m} * inputs_,
+                                      .dimensions = {{runs, run_}, {tile_.m, inputs_}, {run_, 1}},
+                                      .repetitions = count}));
+    for (uint32_t column = 0; column < columns_; ++column) {
+      TransferText b = {.argument = "b",
                         .memref = b_memref_,
                         .fifo = run_fifo(column, false),
                         .offset = (panel * panel_width + column * tile_.n) * inputs_,
-                        .sizes = {count, inputs_ / run_, tile_.n, run_},
-                        .strides = {count > 1 ? panel_width * inputs_ : 0, run_, inputs_, 1}});
+                        .length = uint64_t{tile_.n} * inputs_,
+                        .dimensions = {{runs, run_}, {tile_.n, inputs_}, {run_, 1}},
+                        .repetitions = count};
+      if (count > 1) b.dimensions.insert(b.dimensions.begin(), {count, panel_width * inputs_});
+      tasks.operands.push_back(writer_.transfer({column, 0}, b));
+    }
+    return tasks;
   }
 
   std::string title() const {

@@ -80,25 +80,57 @@ void DesignWriter::begin_core(TileIndex tile, const std::set<uint64_t>& constant
 void DesignWriter::end_core() {
   line(1, "aie.end");
   // Counters in place of unrolled loops: trip counts need not be multiples of FIFO depths.
-  line(0, "}} {{dynamic_objfifo_lowering = true, stack_size = {} : i32}}", geometry_.default_stack);
+  line(0, "}} {{dynamic_objfifo_lowering = true}}");
 }
 
 void DesignWriter::begin_loop(int depth, std::string_view name, uint64_t count) {
   line(depth, "scf.for %{} = %c0 to %c{} step %c1 {{", name, count);
 }
 
-void DesignWriter::transfer(TileIndex tile, const TransferText& t) {
-  const uint32_t id = first_descriptor_ + transfers_[tile]++;
-  uint64_t& used = budget_.at(tile).descriptors;
-  used = std::max<uint64_t>(used, id + 1);
-  line(1, "aiex.npu.dma_memcpy_nd(%{}[0, 0, 0, {}][{}][{}]) {{metadata = @{}, id = {} : i64}} : {}",
-       t.argument, t.offset, fmt::join(t.sizes, ", "), fmt::join(t.strides, ", "), t.fifo, id,
-       t.memref);
+void DesignWriter::begin_endless_loop(int depth) {
+  line(depth, "scf.while : () -> () {{");
+  line(depth + 1, "%forever = arith.constant true");
+  line(depth + 1, "scf.condition(%forever)");
+  line(depth, "}} do {{");
 }
 
-void DesignWriter::reuse_descriptors(uint32_t index, uint32_t shares) {
-  first_descriptor_ = index * (geometry_.shim.descriptors / shares);
-  transfers_.clear();
+void DesignWriter::end_endless_loop(int depth) {
+  line(depth + 1, "scf.yield");
+  line(depth, "}}");
+}
+
+std::string DesignWriter::transfer(TileIndex tile, const TransferText& t) {
+  std::string task = fmt::format("%task_{}", task_count_++);
+  open_tasks_[task] = tile;
+  uint64_t open = 0;
+  for (const auto& [name, place] : open_tasks_) open += place == tile;
+  uint64_t& descriptors = budget_.at(tile).descriptors;
+  descriptors = std::max(descriptors, open);
+
+  std::vector<std::string> dimensions, attributes;
+  for (const auto& [size, stride] : t.dimensions)
+    dimensions.push_back(fmt::format("<size = {}, stride = {}>", size, stride));
+  const std::string layout =
+      dimensions.empty() ? "" : fmt::format(", [{}]", fmt::join(dimensions, ", "));
+  if (t.awaited) attributes.push_back("issue_token = true");
+  if (t.repetitions > 1)
+    attributes.push_back(fmt::format("repeat_count = {} : i32", t.repetitions - 1));
+  line(1, "{} = aiex.dma_configure_task_for @{} {{", task, t.fifo);
+  line(2, "aie.dma_bd(%{} : {}, {}, {}{})", t.argument, t.memref, t.offset, t.length, layout);
+  line(2, "aie.end");
+  line(1, "}}{}", attributes.empty() ? "" : fmt::format(" {{{}}}", fmt::join(attributes, ", ")));
+  line(1, "aiex.dma_start_task({})", task);
+  return task;
+}
+
+void DesignWriter::await(const std::string& task) {
+  line(1, "aiex.dma_await_task({})", task);
+  open_tasks_.erase(task);
+}
+
+void DesignWriter::free(const std::string& task) {
+  line(1, "aiex.dma_free_task({})", task);
+  open_tasks_.erase(task);
 }
 
 EmittedDesign DesignWriter::finish(std::string_view title, std::string_view sequence) {

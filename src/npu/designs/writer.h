@@ -30,12 +30,17 @@ struct FifoText {
   std::string from_stream;  // the same at the consumers
 };
 
-// A shim transfer of the sequence: `sizes` and `strides` outermost first, in elements.
+// A shim transfer of the sequence: `length` elements from `offset`, linear or by at most four
+// dimensions, outermost first; the fourth steps from one repetition to the next.
 struct TransferText {
+  struct Dimension {
+    uint64_t size, stride;  // elements
+  };
   std::string argument, memref, fifo;
-  uint64_t offset = 0;
-  std::array<uint64_t, 4> sizes{1, 1, 1, 1};
-  std::array<uint64_t, 4> strides{0, 0, 0, 1};
+  uint64_t offset = 0, length = 0;
+  std::vector<Dimension> dimensions;
+  uint32_t repetitions = 1;
+  bool awaited = false;
 };
 
 class DesignWriter {
@@ -67,11 +72,14 @@ class DesignWriter {
   // Opens `scf.for %name = 0 to count`; count must be among the core's constants.
   void begin_loop(int depth, std::string_view name, uint64_t count);
   void end_loop(int depth) { line(depth, "}}"); }
-  // `tile` is the shim the FIFO ends at, whose descriptor it takes.
-  void transfer(TileIndex tile, const TransferText& transfer);
-  // The next transfers take descriptors of share `index` of `shares` of every shim tile's.
-  void reuse_descriptors(uint32_t index, uint32_t shares);
-  void wait(std::string_view fifo) { line(1, "aiex.npu.dma_wait {{symbol = @{}}}", fifo); }
+  // The loop a core stays in from one run of the sequence to the next.
+  void begin_endless_loop(int depth);
+  void end_endless_loop(int depth);
+  // Configures and starts a transfer on the shim the FIFO ends at; gives the task's name.
+  std::string transfer(TileIndex tile, const TransferText& transfer);
+  void await(const std::string& task);
+  // A task known to be over gives its descriptor back.
+  void free(const std::string& task);
 
   Budget& budget() { return budget_; }
   // The whole text: title and budget as comments, then the module.
@@ -82,14 +90,12 @@ class DesignWriter {
   Budget budget_;
   const Geometry& geometry_;
   uint32_t columns_;
-  uint32_t first_descriptor_ = 0;            // of the transfers to come
-  std::map<TileIndex, uint32_t> transfers_;  // per shim tile: descriptors taken from there
+  uint32_t task_count_ = 0;
+  std::map<std::string, TileIndex> open_tasks_;  // those that hold a descriptor
 };
 
 // Names of values: "%core_0_2", "%mem_1", "%shim_3".
 std::string tile_name(const Geometry& geometry, TileIndex tile);
 std::string memref_of(uint64_t count, std::string_view type);
-
-inline constexpr uint64_t kEndless = 0x7FFFFFFFFFFFFFFF;  // trips of a core's outermost loop
 
 }  // namespace tandem::npu

@@ -12,6 +12,8 @@ namespace {
 #include "cpu/rows-inl.h"
 
 #include "cpu/attention-inl.h"
+#include "cpu/dequant-inl.h"
+
 #include "cpu/matmul-inl.h"
 
 #include "cpu/table-inl.h"

@@ -55,12 +55,6 @@ const Kernels& choose_kernels(std::string_view isa) {
               fmt::format("TANDEM_CPU_ISA={} is none of scalar, avx2, avx512", name));
 }
 
-bool cpu_has(const Kernels& kernels) {
-  for (const Isa& row : kIsas)
-    if (&row.kernels() == &kernels) return row.present();
-  return false;
-}
-
 std::string cpu_name() {
   std::array<unsigned, 12> words{};
   for (unsigned leaf = 0; leaf < 3; ++leaf) {

@@ -13,8 +13,6 @@ namespace tandem::cpu {
 // CPU has. Throws kUsage for a name that does not exist, kUnsupported for one the CPU lacks.
 const Kernels& choose_kernels(std::string_view isa);
 
-bool cpu_has(const Kernels& kernels);
-
 // The processor's marketing name, from cpuid.
 std::string cpu_name();
 

@@ -174,6 +174,7 @@ std::vector<Case> few_cases() {
   for (DType kv : {DType::kF16, DType::kI8})
     for (Op op : {Op::kQkNormRope, Op::kAttention})
       cases.push_back(attention(op, {4, 2, 64}, 33, kv, {{0, 70, 5}}));
+  cases.push_back(attention(Op::kAttention, {4, 2, 64}, 0, DType::kF16, {{0, 700, 1}}));
   return cases;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/env.h"
 #include "support/compare.h"
+#include "support/random_weights.h"
 #include "support/reference.h"
 #include "tensor/half.h"
 #include "tensor/quantize.h"
@@ -37,7 +38,7 @@ class CaseRun {
   void allow_writing(const TensorView& view, uint32_t plane, uint32_t row, uint32_t first,
                      uint32_t count);
   void allow_rows(const TensorView& view, uint32_t rows);
-  TensorView add_weight(DType dtype, uint32_t rows, uint32_t cols);
+  void add_weight(DType dtype, uint32_t rows, uint32_t cols);
 
   void make_batch();
   void make_operands();
@@ -143,38 +144,15 @@ void CaseRun::allow_rows(const TensorView& view, uint32_t rows) {
   for (uint32_t row = 0; row < rows; ++row) allow_writing(view, 0, row, 0, view.cols());
 }
 
-// Random bytes, and f16 scales of about 1/100 where a block has them.
-TensorView CaseRun::add_weight(DType dtype, uint32_t rows, uint32_t cols) {
-  std::vector<std::byte>& bytes =
-      file_bytes_.emplace_back(dtype_size(dtype, cols) * rows + 2);  // not empty
-  const DTypeInfo& info = dtype_info(dtype);
-  if (info.block_count == 1) {
-    std::normal_distribution<float> values(0, 0.02f);
-    std::vector<float> floats(size_t{rows} * cols);
-    for (float& v : floats) v = values(random_);
-    quantize_row(dtype, floats.data(), bytes.data(), floats.size());
-  } else {
-    for (std::byte& b : bytes) b = static_cast<std::byte>(random_() & 0xFF);
-    std::uniform_real_distribution<float> scales(-0.02f, 0.02f);
-    const auto put_scale = [&](std::byte* at) {
-      const uint16_t half = f32_to_f16(scales(random_));
-      std::memcpy(at, &half, 2);
-    };
-    for (size_t at = 0; at + info.block_size <= bytes.size(); at += info.block_size) {
-      put_scale(bytes.data() + at + (dtype == DType::kQ6K ? 208 : 0));
-      // The formats with a minimum keep it next to the scale.
-      if (dtype == DType::kQ4_1 || dtype == DType::kQ5_1 || dtype == DType::kQ4K ||
-          dtype == DType::kQ5K)
-        put_scale(bytes.data() + at + 2);
-    }
-  }
+void CaseRun::add_weight(DType dtype, uint32_t rows, uint32_t cols) {
+  const std::vector<std::byte>& bytes =
+      file_bytes_.emplace_back(random_weights(dtype, size_t{rows} * cols, random_));
   const TensorView view = view_of_bytes(bytes.data(), dtype, {1, rows, cols});
   Matrix matrix{rows, cols, std::vector<float>(size_t{rows} * cols)};
   for (uint32_t r = 0; r < rows; ++r)
     dequantize_row(dtype, view.row(0, r), matrix.values.data() + size_t{r} * cols, cols);
   weights_.push_back(std::move(matrix));
   file_.push_back(view);
-  return view;
 }
 
 void CaseRun::make_batch() {
@@ -508,6 +486,7 @@ CaseResult CaseRun::run() {
     expect_results();
   }
   expect_untouched();
+  result_.memory.assign(host.begin(), host.end());
   result_.supported = true;
   result_.ok = result_.message.empty();
   return result_;
@@ -518,7 +497,7 @@ CaseResult CaseRun::run() {
 CaseResult run_case(Backend& backend, const Case& c, Rounding rounding) {
   CaseRun run(backend, c, rounding);
   const Support support = run.supports();
-  if (!support.ok) return {false, false, support.reason, 0};
+  if (!support.ok) return {false, false, support.reason, 0, {}};
   return run.run();
 }
 

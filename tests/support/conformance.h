@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "support/cases.h"
@@ -14,8 +16,9 @@ namespace tandem {
 struct CaseResult {
   bool supported = false;
   bool ok = false;
-  std::string message;     // why not supported, or what is wrong
-  double worst_share = 0;  // of the bound that the worst element uses
+  std::string message;            // why not supported, or what is wrong
+  double worst_share = 0;         // of the bound that the worst element uses
+  std::vector<std::byte> memory;  // all operands after the run, the same for equal results
 };
 
 // Operands are random, strided and surrounded by guard bytes; whatever the op must not write is

@@ -105,12 +105,8 @@ class DecodeDesign {
     const std::string suffix = fmt::format("{}_{}", column, row);
     const std::string activations = memref_of(activations_size, "i8");
     const std::string sums = memref_of(result_words_, "i32");
-    writer_.line(
-        0, "%activations_{0} = aie.buffer(%core_{0}) {{sym_name = \"activations_{0}\"}} : {1}",
-        suffix, activations);
-    writer_.line(
-        0, "%accumulators_{0} = aie.buffer(%core_{0}) {{sym_name = \"accumulators_{0}\"}} : {1}",
-        suffix, sums);
+    writer_.line(0, "%activations_{0} = aie.buffer(%core_{0}) : {1}", suffix, activations);
+    writer_.line(0, "%accumulators_{0} = aie.buffer(%core_{0}) : {1}", suffix, sums);
     writer_.budget().at(tile).memory += activations_size + layout_.result_object_size();
 
     writer_.begin_core(tile, {0, 1, layout_.slots, weights_.blocks, weights_.steps});
@@ -148,7 +144,8 @@ class DecodeDesign {
     writer_.end_core();
   }
 
-  // Results first, so that no channel of the array ever waits for a place to write to.
+  // The streams are what takes time, so they start first; results queue in the mem tiles until
+  // then.
   void write_sequence() {
     const std::string weights = memref_of(weights_.weights_size() / kWordSize, "i32");
     const std::string activations = memref_of(layout_.activations_size() / kWordSize, "i32");
@@ -157,15 +154,6 @@ class DecodeDesign {
                  sequence_name(), weights, activations, results);
     const uint64_t column_words = layout_.results_size() / weights_.columns / kWordSize;
     const uint64_t stream_words = weights_.stream_size() / kWordSize;
-    std::vector<std::string> tasks;
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
-                                                     .memref = results,
-                                                     .fifo = results_fifo(column),
-                                                     .offset = column * column_words,
-                                                     .length = column_words,
-                                                     .dimensions = {},
-                                                     .awaited = true}));
     for (uint32_t stream = 0; stream < weights_.streams(); ++stream)
       writer_.transfer({stream / kPair, 0}, {.argument = "activations",
                                              .memref = activations,
@@ -179,6 +167,15 @@ class DecodeDesign {
                                              .offset = stream * stream_words,
                                              .length = stream_words,
                                              .dimensions = {}});
+    std::vector<std::string> tasks;
+    for (uint32_t column = 0; column < weights_.columns; ++column)
+      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
+                                                     .memref = results,
+                                                     .fifo = results_fifo(column),
+                                                     .offset = column * column_words,
+                                                     .length = column_words,
+                                                     .dimensions = {},
+                                                     .awaited = true}));
     for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
   }

@@ -123,9 +123,7 @@ class PrefillDesign {
   void write_core(uint32_t column, uint32_t row) {
     const TileIndex tile{column, core_row(row)};
     const std::string suffix = fmt::format("{}_{}", column, tile.row);
-    writer_.line(
-        0, "%accumulators_{0} = aie.buffer(%core_{0}) {{sym_name = \"accumulators_{0}\"}} : {1}",
-        suffix, sums_memref_);
+    writer_.line(0, "%accumulators_{0} = aie.buffer(%core_{0}) : {1}", suffix, sums_memref_);
     writer_.budget().at(tile).memory += layout_.result_object_size();
     writer_.begin_core(tile, {0, 1, weights_.steps});
     write_projection_constants(writer_, layout_, kernels_);

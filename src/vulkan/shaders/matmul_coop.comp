@@ -21,8 +21,10 @@ shared uvec4 x_tile[kTileM * kPaddedRow];
 shared uvec4 w_tile[kTileN * kPaddedRow];
 
 const uint kGroupsPerRow = kTileK / 32;
-const uint kXLoads = (kTileM * kRow + kWorkgroup - 1) / kWorkgroup;
-const uint kWLoads = (kTileN * kGroupsPerRow + kWorkgroup - 1) / kWorkgroup;
+const uint kXPieces = kTileM * kRow;
+const uint kWGroups = kTileN * kGroupsPerRow;
+const uint kXLoads = (kXPieces + kWorkgroup - 1) / kWorkgroup;
+const uint kWLoads = (kWGroups + kWorkgroup - 1) / kWorkgroup;
 const uint kSubgroupSize = kWorkgroup / ((kTileM / kPartM) * (kTileN / kPartN));
 const uint kMatricesM = kPartM / kMatrixM;
 const uint kMatricesN = kPartN / kMatrixN;
@@ -32,20 +34,23 @@ struct Prefetch {
   Block w[kWLoads];
 };
 
+uint64_t w_rows[kWLoads];  // where the rows lie that this invocation decodes
+
 // x has rows to the end of the tile; what lies in those past the last is multiplied and dropped.
 void load_tiles(uint k, inout Prefetch next) {
   [[unroll]] for (uint i = 0; i < kXLoads; ++i) {
     const uint index = gl_LocalInvocationIndex + i * kWorkgroup;
     const uint row = first_row() + index / kRow;
     const uint column = k + 8 * (index % kRow);
-    if (index < kTileM * kRow && (kTileK == 32 || column < p.k))
+    if ((kXPieces % kWorkgroup == 0 || index < kXPieces) && (kTileK == 32 || column < p.k))
       next.x[i] = WordQuad(p.x + 2 * (uint64_t(row) * p.k + column)).value;
   }
   [[unroll]] for (uint i = 0; i < kWLoads; ++i) {
     const uint index = gl_LocalInvocationIndex + i * kWorkgroup;
     const uint group = k / 32 + index % kGroupsPerRow;
-    if (index < kTileN * kGroupsPerRow && (kTileK == 32 || group * 32 < p.k))
-      next.w[i] = load_block(weight_row(first_column() + index / kGroupsPerRow), group);
+    if ((kWGroups % kWorkgroup == 0 || index < kWGroups) &&
+        (kTileK == 32 || group * 32 < p.k))
+      next.w[i] = load_block(w_rows[i], group);
   }
 }
 
@@ -53,7 +58,7 @@ void store_x(uint k, in Prefetch next) {
   [[unroll]] for (uint i = 0; i < kXLoads; ++i) {
     const uint index = gl_LocalInvocationIndex + i * kWorkgroup;
     const bool inside = kTileK == 32 || k + 8 * (index % kRow) < p.k;
-    if (index < kTileM * kRow)
+    if (kXPieces % kWorkgroup == 0 || index < kXPieces)
       x_tile[index / kRow * kPaddedRow + index % kRow] = inside ? next.x[i] : uvec4(0);
   }
 }
@@ -64,7 +69,7 @@ void store_w(uint k, in Prefetch next) {
     const uint group = index % kGroupsPerRow;
     const bool inside = kTileK == 32 || k + 32 * group < p.k;
     const uint at = index / kGroupsPerRow * kPaddedRow + 4 * group;
-    if (index < kTileN * kGroupsPerRow) {
+    if (kWGroups % kWorkgroup == 0 || index < kWGroups) {
       const BlockScale scale = block_scale(next.w[i]);
       [[unroll]] for (uint j = 0; j < 2; ++j) {
         const uvec4 first = dequant8_f16(next.w[i], scale, 2 * j);
@@ -130,6 +135,10 @@ void main() {
   const uint part_column = gl_SubgroupID % (kTileN / kPartN) * kPartN;
   [[unroll]] for (uint i = 0; i < kMatricesM * kMatricesN; ++i)
     sums[i] = coopmat<float, gl_ScopeSubgroup, kMatrixM, kMatrixN, gl_MatrixUseAccumulator>(0.0);
+
+  [[unroll]] for (uint i = 0; i < kWLoads; ++i)
+    w_rows[i] = weight_row(first_column() +
+                           (gl_LocalInvocationIndex + i * kWorkgroup) / kGroupsPerRow);
 
   Prefetch next;
   load_tiles(first_k(), next);

@@ -28,6 +28,7 @@ struct PrepareRowsParams {
   uint64_t scale;   // kTargetF16: f32 [rows]; kTargetQ8: vec2 [rows, width / 32]
   uint width, x_stride;
   float epsilon;
+  uint reserved;  // C++ sizes are multiples of 8
 };
 
 // matmul.comp, matmul_coop.comp, matmul_dot.comp: y[rows, sum of n] = x[rows, k] * w[n, k], for up
@@ -53,6 +54,7 @@ struct MatmulReduceParams {
   uint64_t y;
   uint n, partial_stride, y_stride;
   uint splits, split_size;
+  uint reserved;
 };
 
 // attention.comp: q is normed and rotated first, in kModeAttend, or is ready, in kModeReady.
@@ -65,6 +67,7 @@ struct AttentionParams {
   uint64_t facts;  // AttentionFacts
   uint qkv_stride, target_stride;
   uint capacity, cache_stride, scale_stride;  // of a position's row
+  uint reserved;
 };
 
 // Specialisation constants; kSpecWorkgroup, kSpecHeadSize and kSpecKv of params.h hold here too.

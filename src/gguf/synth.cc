@@ -43,6 +43,13 @@ struct Piece {
   size_t size;
 };
 
+void check_type(DType dtype) {
+  if (dtype == DType::kI8 || dtype == DType::kI32)
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} is no type of weights; choose q4_0, q8_0, q4_k, q6_k, bf16 or f16",
+                            dtype_name(dtype)));
+}
+
 void check_shape(const SynthShape& shape) {
   const uint32_t needed[] = {shape.layers,   shape.hidden, shape.ffn,     shape.heads,
                              shape.kv_heads, shape.window, shape.context, shape.vocab};
@@ -205,9 +212,10 @@ void fill(const TensorPlan& plan, uint64_t seed, std::span<std::byte> out) {
 }  // namespace
 
 void synthesize(const SynthOptions& options, const std::filesystem::path& out) {
+  check_type(options.dtype);
+  check_shape(options.shape);
   GgufWriter writer(out);
   SynthShape shape = options.shape;
-  check_shape(shape);
   add_hyper_parameters(writer, shape, options.dtype);
   if (options.vocabulary == nullptr)
     add_placeholder_vocabulary(writer, shape.vocab);

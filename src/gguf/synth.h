@@ -32,8 +32,8 @@ struct SynthOptions {
 };
 
 // Writes the model to `out`, which appears when complete. Activations stay of order one. Throws
-// kUsage for a shape that is no model, kInvalidFile when the vocabulary's file has none, and as
-// GgufWriter does.
+// kUsage for a shape that is no model and for integer types, kInvalidFile when the vocabulary's
+// file has none, and as GgufWriter does.
 void synthesize(const SynthOptions& options, const std::filesystem::path& out);
 
 }  // namespace tandem

@@ -184,12 +184,12 @@ TEST(Synth, TakesTheVocabularyOfAnotherFile) {
   EXPECT_EQ(out.get_unsigned("general.file_type"), 2u);  // not copied
 }
 
-TEST(Synth, RefusesImpossibleShapes) {
+TEST(Synth, RefusesImpossibleShapesAndTypes) {
   const fs::path out = fs::temp_directory_path() / "synth_test_none.gguf";
   const auto refused = [&](const auto& spoil) {
     SynthOptions options;
     options.shape = tiny_shape();
-    spoil(options.shape);
+    spoil(options);
     try {
       synthesize(options, out);
     } catch (const Error& error) {
@@ -197,10 +197,11 @@ TEST(Synth, RefusesImpossibleShapes) {
     }
     return false;
   };
-  EXPECT_TRUE(refused([](SynthShape& s) { s.layers = 0; }));
-  EXPECT_TRUE(refused([](SynthShape& s) { s.vocab = 0; }));
-  EXPECT_TRUE(refused([](SynthShape& s) { s.kv_heads = 3; }));
-  EXPECT_TRUE(refused([](SynthShape& s) { s.head_dim = 63; }));
+  EXPECT_TRUE(refused([](SynthOptions& o) { o.shape.layers = 0; }));
+  EXPECT_TRUE(refused([](SynthOptions& o) { o.shape.vocab = 0; }));
+  EXPECT_TRUE(refused([](SynthOptions& o) { o.shape.kv_heads = 3; }));
+  EXPECT_TRUE(refused([](SynthOptions& o) { o.shape.head_dim = 63; }));
+  EXPECT_TRUE(refused([](SynthOptions& o) { o.dtype = DType::kI8; }));
   EXPECT_FALSE(fs::exists(out));
 }
 

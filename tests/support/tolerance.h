@@ -11,8 +11,9 @@ namespace tandem {
 
 // How a device rounds the activations of a matmul with block weights.
 enum class Rounding : uint8_t {
-  kInt8,       // to int8 per 32, as cpu/kernels.h defines it: the reference rounds alike
-  kAtMostInt8  // no more coarsely than that: the reference does not round
+  kInt8,        // to int8 per 32, as cpu/kernels.h defines it: the reference rounds alike
+  kAtMostInt8,  // no more coarsely than that: the reference does not round
+  kF16          // x and any weights to f16, as matrix units read them; attention's q, k, v alike
 };
 
 inline constexpr double kUlp = 0x1p-24;  // half the distance of floats near 1: one rounding
@@ -35,6 +36,12 @@ inline Bound matmul_bound(bool blocks, Rounding rounding, uint32_t inputs) {
   if (blocks && rounding == Rounding::kAtMostInt8) {
     bound.relative += 1.0 / 254;
     bound.normalised += 1.0 / 508;
+  }
+  // x and w are rounded once each; a weight with an offset (Q4_K) thrice, relative to up to twice
+  // its own size.
+  if (rounding == Rounding::kF16) {
+    bound.relative += 0x1p-9;
+    bound.normalised += 0x1p-10;
   }
   return bound;
 }
@@ -66,6 +73,11 @@ inline double cache_rounding(DType kv) {
 // No tight bound exists: a score's error is multiplied by itself exponentiated. The envelope over
 // the cases of cases.h is 5e-7 of the sum of weight * |value| (AVX-512, AVX2), allowed fourfold.
 inline constexpr Bound kAttentionBound = {2e-6, 1e-30, 1e-6};
+// With q, k and v rounded to f16: the envelope is 1.0e-3 (attention.comp on lavapipe).
+inline constexpr Bound kAttentionF16Bound = {4e-3, 1e-30, 2e-3};
+inline Bound attention_bound(Rounding rounding) {
+  return rounding == Rounding::kF16 ? kAttentionF16Bound : kAttentionBound;
+}
 
 // Copies, and one multiplication by a constant.
 inline constexpr Bound kExactBound = {0, 0, 0};

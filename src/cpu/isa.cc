@@ -13,6 +13,13 @@
 namespace tandem::cpu {
 namespace {
 
+// clang 14 knows no such name for __builtin_cpu_supports. Whether the operating system saves the
+// registers is answered by the test for AVX2.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
 // Best first. What each unit is compiled for is stated in its target region; __builtin_cpu_supports
 // also asks the operating system whether it saves the wider registers.
 struct Isa {
@@ -30,8 +37,7 @@ const std::array kIsas = {
         "AVX-512 F, BW, VL, DQ and VNNI"},
     Isa{avx2_kernels,
         [] {
-          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                 __builtin_cpu_supports("f16c");
+          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
         },
         "AVX2, FMA and F16C"},
     Isa{scalar_kernels, [] { return true; }, "nothing"},

@@ -129,26 +129,39 @@ struct Place {
   uint32_t row, tile;
 };
 
-// One row's levels of 32 inputs into their places; `out` is zeroed.
+// One row's share of consecutive vectors: 4 bytes each.
+template <size_t kSize>
+void put_vectors(const std::array<uint8_t, kSize>& bytes, Place place, uint8_t* out) {
+  for (size_t v = 0; v < kSize / 4; ++v)
+    std::memcpy(out + (v * place.tile + place.row) * 4, bytes.data() + v * 4, 4);
+}
+
+// One row's levels of 32 inputs into their places.
 void put_levels(const uint8_t* levels, uint32_t bits, Place place, uint8_t* out) {
-  const auto [row, tile] = place;
-  const uint32_t vector = tile * 4;  // bytes
-  uint8_t* high = out + 4 * vector;  // the fifth and sixth bits
-  for (uint32_t i = 0; i < kBlock; ++i) {
-    const uint32_t group = i / 4, lane = row * 4 + i % 4;
-    const unsigned low = levels[i] & 0x0Fu, upper = levels[i] >> 4;
-    if (bits == 8) {
-      out[group * vector + lane] = levels[i];
-      continue;
-    }
-    out[group % 4 * vector + lane] |= static_cast<uint8_t>(low << (group / 4 * 4));
-    if (bits == 5) high[lane] |= static_cast<uint8_t>(upper << group);
-    if (bits == 6)
-      high[group / 4 * vector + lane] |= static_cast<uint8_t>(upper << (group % 4 * 2));
+  if (bits == 8) {
+    std::array<uint8_t, 32> bytes;
+    std::memcpy(bytes.data(), levels, bytes.size());
+    return put_vectors(bytes, place, out);
+  }
+  std::array<uint8_t, 16> nibbles;
+  for (size_t i = 0; i < 16; ++i)
+    nibbles[i] = static_cast<uint8_t>((levels[i] & 0x0F) | (levels[i + 16] << 4));
+  put_vectors(nibbles, place, out);
+  out += 16 * place.tile;
+  if (bits == 5) {
+    std::array<uint8_t, 4> fifths{};
+    for (size_t i = 0; i < 32; ++i)
+      fifths[i % 4] |= static_cast<uint8_t>((levels[i] >> 4) << (i / 4));
+    put_vectors(fifths, place, out);
+  } else if (bits == 6) {
+    std::array<uint8_t, 8> pairs{};
+    for (size_t i = 0; i < 32; ++i)
+      pairs[i / 16 * 4 + i % 4] |= static_cast<uint8_t>((levels[i] >> 4) << (i / 4 % 4 * 2));
+    put_vectors(pairs, place, out);
   }
 }
 
-// One row's super-block: `factors` and `levels` are the tile's for that super-block, zeroed.
+// One row's super-block: `factors` and `levels` are the tile's for that super-block.
 void put_parts(const Parts& parts, const PackedLayout& layout, Place place, uint8_t* factors,
                uint8_t* levels) {
   const auto [row, tile] = place;
@@ -169,6 +182,21 @@ void put_parts(const Parts& parts, const PackedLayout& layout, Place place, uint
   }
 }
 
+struct RowRange {
+  uint32_t first, count;
+};
+
+// Rows of plain elements as [inputs][tile].
+template <typename Element>
+void interleave(const TensorView& file, RowRange rows, uint32_t tile, uint8_t* out) {
+  for (uint32_t row = 0; row < rows.count; ++row) {
+    const std::byte* in = file.row(0, rows.first + row);
+    uint8_t* lane = out + row * sizeof(Element);
+    for (size_t i = 0; i < file.cols(); ++i)
+      std::memcpy(lane + i * tile * sizeof(Element), in + i * sizeof(Element), sizeof(Element));
+  }
+}
+
 // Rows [index * tile, ..) of the file as tile `index`.
 void pack_tile(const TensorView& file, const PackedMatrix& matrix, uint32_t index) {
   const PackedLayout& layout = kPackedLayouts[static_cast<size_t>(matrix.kind)];
@@ -176,15 +204,8 @@ void pack_tile(const TensorView& file, const PackedMatrix& matrix, uint32_t inde
   const uint32_t rows = std::min(tile, matrix.outputs - first);
   uint8_t* out = reinterpret_cast<uint8_t*>(matrix.memory->data()) +
                  index * layout.tile_size(matrix.inputs, tile);
-  if (layout.element_size != 0) {
-    for (uint32_t row = 0; row < rows; ++row) {
-      const std::byte* in = file.row(0, first + row);
-      for (size_t i = 0; i < matrix.inputs; ++i)
-        std::memcpy(out + (i * tile + row) * layout.element_size, in + i * layout.element_size,
-                    layout.element_size);
-    }
-    return;
-  }
+  if (layout.element_size == 4) return interleave<uint32_t>(file, {first, rows}, tile, out);
+  if (layout.element_size == 2) return interleave<uint16_t>(file, {first, rows}, tile, out);
   const size_t file_block = dtype_info(file.dtype).block_size;
   const size_t factors_size = size_t{layout.factors_size()} * tile;
   const size_t levels_size = size_t{layout.super_block} / kBlock * layout.levels_size() * tile;

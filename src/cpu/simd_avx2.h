@@ -79,7 +79,9 @@ TANDEM_INLINE void store_sums(float* p, const VF* a) {
   _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1)));
 }
 
-TANDEM_INLINE uint16_t to_f16(float x) { return static_cast<uint16_t>(_cvtss_sh(x, 0)); }
+TANDEM_INLINE uint16_t to_f16(float x) {
+  return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(x), 0)));
+}
 TANDEM_INLINE float from_f16(uint16_t x) { return _cvtsh_ss(x); }
 TANDEM_INLINE VF load_f16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

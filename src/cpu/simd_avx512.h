@@ -124,7 +124,9 @@ TANDEM_INLINE VF keep_range(VF x, uint32_t at, uint32_t from, uint32_t to, VF ot
                          _mm512_cmplt_epu32_mask(index, _mm512_set1_epi32(static_cast<int>(to)));
   return _mm512_mask_blend_ps(kept, otherwise, x);
 }
-TANDEM_INLINE uint16_t to_f16(float x) { return static_cast<uint16_t>(_cvtss_sh(x, 0)); }
+TANDEM_INLINE uint16_t to_f16(float x) {
+  return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(x), 0)));
+}
 TANDEM_INLINE float from_f16(uint16_t x) { return _cvtsh_ss(x); }
 // p[j] = sum of the lanes of a[j].
 TANDEM_INLINE void store_sums(float* p, const VF* a) {

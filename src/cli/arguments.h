@@ -2,24 +2,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace tandem {
 
-// The arguments after the program's name, in the reversed order that CLI::App::parse takes, with
-// llama.cpp's short names of several letters (-ub, -ctk, -ctv, -sys) replaced by the long ones.
-std::vector<std::string> expand_aliases(int argc, char** argv);
+// The arguments after the program's name, in the reversed order that CLI::App::parse takes.
+// llama.cpp's short names of several letters (-ub, -ctk, -ctv, -sys, -pg) become the long ones, and
+// `help COMMAND` becomes `COMMAND --help`.
+std::vector<std::string> expand_arguments(int argc, char** argv);
 
-// "run " when that subcommand was being parsed, "" before one is known.
-std::string selected_command(const CLI::App& app);
+// Parses and runs the command. Every complaint about the arguments is an Error of kind kUsage, one
+// sentence that ends with how to get help. Returns false when help or the version was asked for,
+// which is printed.
+bool parse(CLI::App& app, std::vector<std::string> arguments);
 
-// The parsing library's message without its trailing newline or full stop.
-std::string one_sentence(std::string_view message);
+// Help as users type the options: "-ub, --ubatch-size N", with defaults and no types of C++.
+void set_help_format(CLI::App& app);
+
+// Checks of an option's text. Both take plain decimal numbers only.
+CLI::Validator whole_number(int64_t least, int64_t most);
+CLI::Validator real_number();
 
 }  // namespace tandem

@@ -9,11 +9,13 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "cli/arguments.h"
 #include "cli/bench_format.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
 #include "engine/benchmark.h"
+#include "model/description.h"
 
 namespace tandem {
 namespace {
@@ -46,7 +48,7 @@ BenchContext context_of(Engine& engine, const ModelOptions& options) {
   BenchContext context;
   context.build = TANDEM_VERSION;
   context.model_filename = options.model;
-  context.model_type = fmt::format("gemma3 {}", engine.config().name);
+  context.model_type = describe_model(engine.file(), engine.config());
   context.backend = info.name;
   context.device = info.device;
   context.model_size = engine.weights().size();
@@ -100,21 +102,20 @@ void add_bench_command(CLI::App& app) {
         ->delimiter(',')
         ->type_name("N,..")
         ->capture_default_str()
-        ->check(CLI::Range(0u, 1u << 24));
+        ->check(whole_number(0, 1 << 24));
   };
   list("-p,--n-prompt", options->prompts, "prompt tokens");
   list("-n,--n-gen", options->generations, "generated tokens");
   list("-d,--n-depth", options->depths, "tokens in the cache before the clock starts");
-  command
-      ->add_option("--n-prompt-gen", options->pair,
-                   "a prompt and then generation in one test (also -pg)")
+  command->add_option("--n-prompt-gen", options->pair, "a prompt and then generation in one test")
       ->delimiter(',')
       ->expected(2)
-      ->type_name("P,G");
+      ->type_name("P,G")
+      ->check(whole_number(0, 1 << 24));
   command->add_option("-r,--repetitions", options->repetitions, "timed repetitions of each test")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1000u));
+      ->check(whole_number(1, 1000));
   command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
       ->type_name("FORMAT")
       ->capture_default_str();

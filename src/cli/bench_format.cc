@@ -62,7 +62,9 @@ std::string cell(const std::string& text, int width, bool right) {
 }
 
 std::string csv_field(const Json& value) {
-  std::string text = value.is_string() ? value.get<std::string>() : to_text(value);
+  const std::string text = value.is_string()    ? value.get<std::string>()
+                           : value.is_boolean() ? (value.get<bool>() ? "1" : "0")
+                                                : to_text(value);
   std::string quoted = "\"";
   for (char c : text) {
     if (c == '"') quoted += '"';
@@ -89,6 +91,7 @@ Json bench_record(const BenchContext& c, const BenchmarkResult& result, uint64_t
   std::vector<double> ns(result.samples_ns.begin(), result.samples_ns.end());
   const std::vector<double> speeds = result.samples_per_second();
   const MeanDeviation time = mean_deviation(ns), speed = mean_deviation(speeds);
+  // Settings that only llama-bench has stand at what describes our way of running.
   Json record = {{"build_commit", c.build},
                  {"build_number", 0},
                  {"cpu_info", c.backend == "cpu" ? c.device : ""},
@@ -101,8 +104,28 @@ Json bench_record(const BenchContext& c, const BenchmarkResult& result, uint64_t
                  {"n_batch", c.batch},
                  {"n_ubatch", c.micro_batch},
                  {"n_threads", c.threads},
+                 {"cpu_mask", "0x0"},
+                 {"cpu_strict", false},
+                 {"poll", 0},
                  {"type_k", c.kv},
                  {"type_v", c.kv},
+                 {"n_gpu_layers", c.backend == "cpu" ? 0 : -1},
+                 {"n_cpu_moe", 0},
+                 {"split_mode", "none"},
+                 {"main_gpu", 0},
+                 {"no_kv_offload", false},
+                 {"flash_attn", 1},
+                 {"devices", c.backend},
+                 {"tensor_split", "0.00"},
+                 {"tensor_buft_overrides", "none"},
+                 {"load_mode", "auto"},
+                 {"lazy_mode", "auto"},
+                 {"embeddings", false},
+                 {"no_op_offload", 0},
+                 {"no_host", false},
+                 {"repack", true},
+                 {"fit_target", 0},
+                 {"fit_min_ctx", 0},
                  {"n_prompt", result.test.prompt},
                  {"n_gen", result.test.generate},
                  {"n_depth", result.test.depth},

@@ -13,6 +13,10 @@ namespace tandem {
 void add_bench_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_devices_command(CLI::App& app);
+#ifdef TANDEM_NPU
+void add_doctor_command(CLI::App& app);
+void add_npu_command(CLI::App& app);
+#endif
 void add_env_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_logits_command(CLI::App& app);

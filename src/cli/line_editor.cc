@@ -48,7 +48,8 @@ struct LineEditor::Impl {
     el_set(editor, EL_PROMPT, &Impl::prompt_of);
     el_set(editor, EL_EDITOR, "emacs");
     el_set(editor, EL_HIST, ::history, history);
-    el_source(editor, nullptr);  // the user's ~/.editrc
+    el_set(editor, EL_SIGNAL, 1);  // redraws after a resize and after Ctrl-Z
+    el_source(editor, nullptr);    // the user's ~/.editrc
   }
   void close() {
     if (!history_path.empty()) {
@@ -61,9 +62,7 @@ struct LineEditor::Impl {
   }
 };
 
-LineEditor::LineEditor(std::string prompt, std::filesystem::path history)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->prompt = std::move(prompt);
+LineEditor::LineEditor(std::filesystem::path history) : impl_(std::make_unique<Impl>()) {
   impl_->history_path = std::move(history);
   if (isatty(STDIN_FILENO) == 1) impl_->open();
 }
@@ -74,15 +73,15 @@ LineEditor::~LineEditor() {
 
 bool LineEditor::is_terminal() const { return impl_->editor != nullptr; }
 
-LineStatus LineEditor::read(std::string& line) {
+LineStatus LineEditor::read(std::string_view prompt, std::string& line) {
   if (!is_terminal()) {
     if (std::getline(std::cin, line)) return LineStatus::kLine;
     return interrupted() ? LineStatus::kInterrupted : LineStatus::kEnd;
   }
+  impl_->prompt = prompt;
   int count = 0;
   const char* text = el_gets(impl_->editor, &count);
   if (interrupted()) {
-    el_set(impl_->editor, EL_UNBUFFERED, 0);
     el_reset(impl_->editor);
     return LineStatus::kInterrupted;
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace tandem {
 
@@ -13,12 +14,16 @@ enum class LineStatus { kLine, kEnd, kInterrupted };
 class LineEditor {
  public:
   // History is kept in `history` across runs; an empty path keeps it in memory only.
-  LineEditor(std::string prompt, std::filesystem::path history);
+  explicit LineEditor(std::filesystem::path history);
   ~LineEditor();
+  LineEditor(const LineEditor&) = delete;
+  LineEditor& operator=(const LineEditor&) = delete;
 
   bool is_terminal() const;
-  // The next line without its newline. kEnd at the end of input (Ctrl-D), kInterrupted on Ctrl-C.
-  LineStatus read(std::string& line);
+  // The next line without its newline; a terminal shows `prompt` in front. kEnd at the end of input
+  // (Ctrl-D on an empty line), kInterrupted on Ctrl-C: what was typed is dropped, and the caller
+  // clears the interrupt.
+  LineStatus read(std::string_view prompt, std::string& line);
 
  private:
   struct Impl;

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "base/error.h"
+#include "base/interrupt.h"
 #include "base/json_value.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
@@ -30,16 +30,14 @@ struct LogitsOptions {
   bool json = false;
 };
 
-std::vector<int32_t> prompt_ids(const LogitsOptions& options, const GgufFile& file) {
-  if (options.prompt.has_ids) return parse_ids(options.prompt.ids);
-  const Tokenizer tokenizer(read_vocabulary(file));
-  return tokenizer.encode(read_prompt(options.prompt), {tokenizer.add_bos(), true});
-}
-
 void run_logits(LogitsOptions& options) {
   options.model.engine.max_outputs = kRowsAtOnce;
+  const Prompt prompt = read_prompt(options.prompt);
   const std::unique_ptr<Engine> engine = open_engine(options.model);
-  const std::vector<int32_t> ids = prompt_ids(options, engine->file());
+  const std::vector<int32_t> ids =
+      options.prompt.has_ids
+          ? std::get<std::vector<int32_t>>(prompt)  // a file without a vocabulary will do
+          : encode_prompt(prompt, options.prompt, Tokenizer(read_vocabulary(engine->file())));
   const uint64_t row_size = uint64_t{engine->config().vocab} * sizeof(float);
   AtomicFile out(options.out, ids.size() * row_size);
   ProgressBar bar("logits");
@@ -49,6 +47,7 @@ void run_logits(LogitsOptions& options) {
     out.write(index * row_size, std::as_bytes(row));
     argmax.push_back(std::max_element(row.begin(), row.end()) - row.begin());
     bar.update(index + 1, ids.size());
+    if (interrupted()) throw Interrupted();
   });
   out.commit();
   if (options.json)

@@ -26,9 +26,15 @@ int report(ErrorCode code, std::string_view message) {
 }
 
 void declare_commands(CLI::App& app) {
-  app.set_version_flag("--version", TANDEM_VERSION);
+  app.set_version_flag("--version", TANDEM_VERSION, "Print the version and exit");
   app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
+  app.footer(
+      "`tandem COMMAND --help` describes a command. For example:\n"
+      "  tandem run -m gemma-3-1b-it-q4_0.gguf --chat -p \"Why is the sky blue?\"");
+  // `tandem env` itself answers the question which variables there are.
+  app.parse_complete_callback([&app] {
+    if (!app.got_subcommand("env")) check_env_names();
+  });
   add_run_command(app);
   add_chat_command(app);
   add_bench_command(app);
@@ -39,36 +45,23 @@ void declare_commands(CLI::App& app) {
   add_quantize_command(app);
   add_synth_command(app);
   add_devices_command(app);
+#ifdef TANDEM_NPU
+  add_doctor_command(app);
+  add_npu_command(app);
+#endif
   add_env_command(app);
-}
-
-// Parse errors become one sentence; help and version go to stdout.
-int parse_and_run(CLI::App& app, int argc, char** argv) {
-  std::vector<std::string> arguments = expand_aliases(argc, argv);
-  try {
-    app.parse(arguments);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help, --version
-      const int code = app.exit(error);
-      flush_stdout();
-      return code;
-    }
-    return report(ErrorCode::kUsage,
-                  fmt::format("{}; see `tandem {}--help`", one_sentence(error.what()),
-                              selected_command(app)));
-  }
-  flush_stdout();
-  return 0;
+  set_help_format(app);
 }
 
 int run_main(int argc, char** argv) {
   signal(SIGPIPE, SIG_DFL);  // a closed pipe ends the program quietly, as in other filters
+  signal(SIGXFSZ, SIG_IGN);  // a file that grows past the limit is a write that fails
   install_interrupt_handler();
   CLI::App app("Runs Gemma 3 models from GGUF files.", "tandem");
   try {
-    check_env_names();
     declare_commands(app);
-    return parse_and_run(app, argc, argv);
+    if (parse(app, expand_arguments(argc, argv))) flush_stdout();
+    return 0;
   } catch (const Interrupted&) {
     exit_interrupted();
   } catch (const Error& error) {

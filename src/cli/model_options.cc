@@ -8,10 +8,18 @@
 
 #include "base/error.h"
 #include "base/host_memory.h"
+#include "base/interrupt.h"
 #include "base/log.h"
+#include "cli/arguments.h"
 #include "cli/progress.h"
 
 namespace tandem {
+namespace {
+
+// Bounds of sense; what fits the machine's memory is checked when the model is loaded.
+constexpr int64_t kMaxContext = 1 << 30, kMaxThreads = 1024, kMaxRows = 1 << 16;
+
+}  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
   command.add_option("-m,--model", path, "GGUF file of the model")->required()->type_name("FILE");
@@ -24,23 +32,22 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("-c,--ctx-size", engine.context,
                   "context in tokens (0: what fits, at most the model's)")
       ->type_name("N")
-      ->check(CLI::Range(0u, 1u << 24));
+      ->check(whole_number(0, kMaxContext));
   command.add_option("-t,--threads", engine.threads, "CPU threads (0: the physical cores)")
       ->type_name("N")
-      ->check(CLI::Range(0u, 1024u));
+      ->check(whole_number(0, kMaxThreads));
   command.add_option("-b,--batch-size", engine.batch, "prompt tokens handed over at once, at most")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
-  command.add_option("--ubatch-size", engine.micro_batch, "prompt tokens of one step (also -ub)")
+      ->check(whole_number(1, kMaxRows));
+  command.add_option("--ubatch-size", engine.micro_batch, "prompt tokens of one step")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
-  command.add_option("--cache-type-k", options.kv_key, "key cache: f32, f16 or q8_0 (also -ctk)")
+      ->check(whole_number(1, kMaxRows));
+  command.add_option("--cache-type-k", options.kv_key, "key cache: f32, f16 or q8_0")
       ->type_name("TYPE")
       ->capture_default_str();
-  command
-      .add_option("--cache-type-v", options.kv_value, "value cache, as the key cache (also -ctv)")
+  command.add_option("--cache-type-v", options.kv_value, "value cache, as the key cache")
       ->type_name("TYPE");
   command.add_option("--device", engine.device, "device to run on; `tandem devices` lists them")
       ->type_name("NAME")
@@ -56,7 +63,11 @@ std::unique_ptr<Engine> open_engine(ModelOptions& options) {
                 fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
                             options.kv_key, options.kv_value));
   ProgressBar bar("loading");
-  return std::make_unique<Engine>(options.model, options.engine, bar.callback());
+  return std::make_unique<Engine>(options.model, options.engine,
+                                  [&bar](uint64_t done, uint64_t total) {
+                                    if (interrupted()) throw Interrupted();
+                                    bar.update(done, total);
+                                  });
 }
 
 void report_devices(Engine& engine) {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json_value.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
@@ -67,8 +68,8 @@ void run_perplexity(PerplexityOptions& options) {
                        [&](uint32_t i, std::span<const float> logits) {
                          sum += negative_log_likelihood(logits, ids[start + i + 1]);
                          bar.update(++count, windows * options.window);
+                         if (interrupted()) throw Interrupted();
                        });
-    if (interrupted()) exit_interrupted();
   }
   const double mean = sum / static_cast<double>(count);
   if (options.json)
@@ -94,10 +95,10 @@ void add_perplexity_command(CLI::App& app) {
   command->add_option("--window", options->window, "inputs of a window")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 24));
+      ->check(whole_number(1, 1 << 24));
   command->add_option("--tokens", options->tokens, "targets at most, in whole windows (0: all)")
       ->type_name("N")
-      ->check(CLI::Range(0u, 1u << 30));
+      ->check(whole_number(0, 1 << 30));
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { run_perplexity(*options); });
 }

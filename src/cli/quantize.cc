@@ -7,6 +7,7 @@
 
 #include "base/interrupt.h"
 #include "base/json_value.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/file_type.h"
 #include "cli/output.h"
@@ -76,7 +77,8 @@ void add_quantize_command(CLI::App& app) {
   command->add_option("TYPE", options->type, "q4_0, q8_0, q4_k, q6_k, bf16, f16 or f32")
       ->required();
   command->add_option("-t,--threads", options->threads, "threads (0: one for each core)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(whole_number(0, 1024));
   command->add_flag("--json", options->json, "print the report as JSON");
   command->callback([options] { run_quantize(*options); });
 }

@@ -28,16 +28,12 @@ struct RunOptions {
   bool chat = false, json = false;
 };
 
-std::vector<int32_t> prompt_ids(const RunOptions& options, const Tokenizer& tokenizer) {
-  if (options.prompt.has_ids) return parse_ids(options.prompt.ids);
-  const std::string text = read_prompt(options.prompt);
-  if (!options.chat) return tokenizer.encode(text, {tokenizer.add_bos(), false});
+std::vector<int32_t> encode(const Prompt& prompt, const RunOptions& options,
+                            const Tokenizer& tokenizer) {
+  if (!options.chat) return encode_prompt(prompt, options.prompt, tokenizer);
   std::vector<Message> messages;
-  if (!options.system.empty()) {
-    require_utf8(options.system, "the system prompt");
-    messages.push_back({Role::kSystem, options.system});
-  }
-  messages.push_back({Role::kUser, text});
+  if (!options.system.empty()) messages.push_back({Role::kSystem, options.system});
+  messages.push_back({Role::kUser, std::get<std::string>(prompt)});
   return ChatTemplate(tokenizer).encode_turns(messages, true, true);
 }
 
@@ -64,14 +60,14 @@ void report(const GenerateResult& result) {
 
 void run(RunOptions& options) {
   const GenerateOptions generation = resolve(options.sampling);
-  if (!options.prompt.has_ids && !options.prompt.has_file)
-    read_prompt(options.prompt);  // before the model loads
+  const Prompt prompt = read_prompt(options.prompt);
+  require_utf8(options.system, "the system prompt");
   const std::unique_ptr<Engine> engine = open_engine(options.model);
   const Tokenizer tokenizer(read_vocabulary(engine->file()));
-  const std::vector<int32_t> ids = prompt_ids(options, tokenizer);
+  const std::vector<int32_t> ids = encode(prompt, options, tokenizer);
   Session session(*engine);
   const GenerateResult result =
-      generate(session, tokenizer, ids, generation, [&](std::string_view text) {
+      Generator(session, tokenizer, generation).generate(ids, [&](std::string_view text) {
         if (options.json) return;
         print(text);
         flush_stdout();
@@ -95,11 +91,13 @@ void add_run_command(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   add_model_options(*command, options->model);
   add_prompt_options(*command, options->prompt);
-  command->add_flag("--chat", options->chat, "take the prompt as a user's turn of a conversation");
+  CLI::Option* chat = command->add_flag("--chat", options->chat,
+                                        "take the prompt as a user's turn of a conversation");
+  chat->excludes(command->get_option("--ids"))->excludes(command->get_option("--parse-special"));
   command
-      ->add_option("--system-prompt", options->system,
-                   "with --chat: instructions before the turn (also -sys)")
-      ->type_name("TEXT");
+      ->add_option("--system-prompt", options->system, "with --chat: instructions before the turn")
+      ->type_name("TEXT")
+      ->needs(chat);
   add_sampling_options(*command, options->sampling);
   command->add_flag("--json", options->json, "print text, ids and timings as JSON");
   command->callback([options] { run(*options); });

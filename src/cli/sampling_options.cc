@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/sampling_options.h"
 
-#include <CLI/CLI.hpp>
 #include <limits>
 #include <random>
+
+#include "cli/arguments.h"
 
 namespace tandem {
 
@@ -15,18 +16,23 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   };
   option("-n,--predict", options.max_tokens,
          "tokens to generate, at most (-1: until the model stops)", "N")
-      ->check(CLI::Range(int64_t{-1}, int64_t{std::numeric_limits<int32_t>::max()}));
-  option("--temp", sampling.temperature, "temperature; 0 always takes the most likely token", "X");
-  option("--top-k", sampling.top_k, "draw from the K most likely tokens (0: all)", "K");
+      ->check(whole_number(-1, std::numeric_limits<int32_t>::max()));
+  option("--temp", sampling.temperature, "temperature; 0 always takes the most likely token", "X")
+      ->check(real_number());
+  option("--top-k", sampling.top_k, "draw from the K most likely tokens (0: all)", "K")
+      ->check(whole_number(0, std::numeric_limits<int32_t>::max()));
   option("--top-p", sampling.top_p,
-         "draw from the most likely tokens that together have probability P", "P");
+         "draw from the most likely tokens that together have probability P", "P")
+      ->check(real_number());
   option("--min-p", sampling.min_p, "leave out tokens less likely than P times the most likely",
-         "P");
-  option("--repeat-penalty", sampling.repetition_penalty, "penalty on recent tokens (1: none)",
-         "X");
-  option("--repeat-last-n", sampling.repetition_window, "how many tokens count as recent", "N");
+         "P")
+      ->check(real_number());
+  option("--repeat-penalty", sampling.repetition_penalty, "penalty on recent tokens (1: none)", "X")
+      ->check(real_number());
+  option("--repeat-last-n", sampling.repetition_window, "how many tokens count as recent", "N")
+      ->check(whole_number(0, std::numeric_limits<int32_t>::max()));
   option("-s,--seed", options.seed, "seed of the random choice (-1: another each time)", "N")
-      ->check(CLI::Range(int64_t{-1}, std::numeric_limits<int64_t>::max()));
+      ->check(whole_number(-1, std::numeric_limits<int64_t>::max()));
   command
       .add_option("--stop", options.generate.stop,
                   "text that ends the answer; may be given several times")
@@ -43,7 +49,7 @@ GenerateOptions resolve(const SamplingOptions& options) {
   resolved.sampling.seed = options.seed >= 0
                                ? static_cast<uint64_t>(options.seed)
                                : (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
-  validate(resolved.sampling);
+  validate(resolved);
   return resolved;
 }
 

@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/file_type.h"
 #include "cli/output.h"
@@ -76,9 +78,11 @@ void add_synth_command(CLI::App& app) {
       ->type_name("FILE");
   command->add_option("--seed", options->seed, "the same seed gives the same bytes")
       ->type_name("N")
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command->add_option("-t,--threads", options->threads, "threads (0: one for each core)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(whole_number(0, 1024));
   command->callback([options] { run_synth(*options); });
 }
 

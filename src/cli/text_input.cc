@@ -15,6 +15,26 @@
 #include "model/utf8.h"
 
 namespace tandem {
+namespace {
+
+// "2,17,5" as numbers.
+std::vector<int32_t> parse_ids(std::string_view text) {
+  std::vector<int32_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (;;) {
+    int32_t id = 0;
+    const auto [next, problem] = std::from_chars(at, end, id);
+    if (problem != std::errc() || id < 0 || (next != end && *next != ','))
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("'{}' is no list of token ids such as 2,17,5", text));
+    ids.push_back(id);
+    if (next == end) return ids;
+    at = next + 1;
+  }
+}
+
+}  // namespace
 
 void add_prompt_options(CLI::App& command, PromptOptions& options) {
   CLI::Option* text = command.add_option("-p,--prompt", options.text, "prompt")->type_name("TEXT");
@@ -24,6 +44,8 @@ void add_prompt_options(CLI::App& command, PromptOptions& options) {
   CLI::Option* ids =
       command.add_option("--ids", options.ids, "prompt as token ids, taken as they are")
           ->type_name("ID,..");
+  command.add_flag("--parse-special", options.parse_special,
+                   "take the spelling of control tokens in the text as control tokens");
   text->excludes(file)->excludes(ids);
   file->excludes(ids);
   command.parse_complete_callback([&options, text, file, ids] {
@@ -33,10 +55,11 @@ void add_prompt_options(CLI::App& command, PromptOptions& options) {
   });
 }
 
-std::string read_prompt(const PromptOptions& options) {
+Prompt read_prompt(const PromptOptions& options) {
+  if (options.has_ids) return parse_ids(options.ids);
   if (!options.has_text && !options.has_file)
     throw Error(ErrorCode::kUsage, "no prompt; give -p TEXT, -f FILE or --ids");
-  const std::string text = options.has_file ? read_text_file(options.file) : options.text;
+  std::string text = options.has_file ? read_text_file(options.file) : options.text;
   const std::string where = !options.has_file     ? "the prompt"
                             : options.file == "-" ? "standard input"
                                                   : options.file;
@@ -44,6 +67,13 @@ std::string read_prompt(const PromptOptions& options) {
     throw Error(ErrorCode::kUsage, fmt::format("{} is empty; give some text", where));
   require_utf8(text, where);
   return text;
+}
+
+std::vector<int32_t> encode_prompt(const Prompt& prompt, const PromptOptions& options,
+                                   const Tokenizer& tokenizer) {
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) return *ids;
+  return tokenizer.encode(std::get<std::string>(prompt),
+                          {tokenizer.add_bos(), options.parse_special});
 }
 
 std::string read_text_file(const std::filesystem::path& path) {
@@ -75,22 +105,6 @@ void require_utf8(std::string_view text, std::string_view where) {
           fmt::format("{} is not UTF-8 at byte {} (0x{:02X}); convert it, for example with iconv",
                       where, at, static_cast<unsigned char>(text[at])));
     at += sequence.length;
-  }
-}
-
-std::vector<int32_t> parse_ids(std::string_view text) {
-  std::vector<int32_t> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (;;) {
-    int32_t id = 0;
-    const auto [next, problem] = std::from_chars(at, end, id);
-    if (problem != std::errc() || id < 0 || (next != end && *next != ','))
-      throw Error(ErrorCode::kUsage,
-                  fmt::format("'{}' is no list of token ids such as 2,17,5", text));
-    ids.push_back(id);
-    if (next == end) return ids;
-    at = next + 1;
   }
 }
 

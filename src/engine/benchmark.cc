@@ -93,8 +93,11 @@ BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_
   warm_up.depth = 0;
   warm_up.generate = std::min(test.generate, kWarmUpTokens);
   repeat_once(engine, warm_up, tokens, result.ids);
-  for (uint32_t i = 0; i < repetitions && !interrupted(); ++i)
-    result.samples_ns.push_back(repeat_once(engine, test, tokens, result.ids));
+  for (uint32_t i = 0; i < repetitions; ++i) {
+    const uint64_t ns = repeat_once(engine, test, tokens, result.ids);
+    if (interrupted()) break;  // the repetition may not have been a whole one
+    result.samples_ns.push_back(ns);
+  }
   return result;
 }
 

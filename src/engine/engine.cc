@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint64_t kMemoryMargin = uint64_t{128} << 20;  // code, tokenizer, the rest of the process
 constexpr uint32_t kKvGroup = 32;                        // q8_0 values share a scale
+constexpr std::string_view kNpu = "npu";                 // what the names of NPUs start with
 
 struct KvType {
   std::string_view name;
@@ -56,16 +57,27 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
                             config_.common().head_dim));
   if (options_.threads == 0) options_.threads = default_thread_count();
   options_.micro_batch = std::min(options_.micro_batch, options_.batch);
-  backends_.push_back(open_backend(options_.device, {options_.threads}));
+  const Plan plan = open_devices();
   options_.context = choose_context();
   options_.micro_batch = std::min(options_.micro_batch, options_.context);
   options_.max_outputs =
       std::min(options_.max_outputs, std::max(options_.micro_batch, options_.sequences));
-  const Plan plan = single_device_plan(backends_.front()->info().name,
-                                       static_cast<uint32_t>(config_.layers.size()));
-  const std::array<Backend*, 1> devices = {backends_.front().get()};
+  std::vector<Backend*> devices;
+  for (const auto& backend : backends_) devices.push_back(backend.get());
   coordinator_ = std::make_unique<Coordinator>(config_, weights_, devices, plan,
                                                shape(options_.context), progress);
+}
+
+Plan Engine::open_devices() {
+  const auto layers = static_cast<uint32_t>(config_.layers.size());
+  backends_.push_back(open_backend(options_.device, {options_.threads}));
+  const std::string& name = backends_.front()->info().name;
+  const bool runs_all = options_.device.substr(0, kNpu.size()) != kNpu;
+  if (runs_all) return single_device_plan(name, layers);
+  backends_.push_back(open_backend("cpu", {options_.threads}));
+  log(LogLevel::kWarn, fmt::format("{}{} runs the attention projections, the CPU everything else",
+                                   name, backends_.front()->info().emulated ? " (emulated)" : ""));
+  return projections_plan(name, backends_.back()->info().name, layers);
 }
 
 CoordinatorShape Engine::shape(uint32_t context) const {

@@ -44,6 +44,7 @@ class Engine {
   const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
 
  private:
+  Plan open_devices();
   uint32_t choose_context() const;
   CoordinatorShape shape(uint32_t context) const;
 

@@ -24,7 +24,7 @@ double seconds_since(Clock::time_point start) {
 class TextStream {
  public:
   TextStream(const Tokenizer& tokenizer, const GenerateOptions& options,
-             const std::function<void(std::string_view)>& emit, std::string& text)
+             const Generator::Emit& emit, std::string& text)
       : detokenizer_(tokenizer), stops_(options.stop), emit_(emit), text_(text) {}
 
   // False once a stop string is complete.
@@ -47,42 +47,9 @@ class TextStream {
 
   Detokenizer detokenizer_;
   StopStrings stops_;
-  const std::function<void(std::string_view)>& emit_;
+  const Generator::Emit& emit_;
   std::string& text_;
 };
-
-// Chooses tokens; greedy ones are found on the device that runs the head.
-class TokenSource {
- public:
-  TokenSource(Session& session, const SamplerOptions& options, size_t vocab)
-      : session_(session),
-        sampler_(options, vocab),
-        greedy_(options.temperature == 0 && options.repetition_penalty == 1.0F) {}
-
-  void accept(std::span<const int32_t> ids) {
-    for (int32_t id : ids) sampler_.accept(id);
-  }
-  int32_t first() { return sampler_.sample(session_.logits()); }
-  int32_t after(int32_t id) {
-    if (greedy_) return session_.append_greedy(id);
-    session_.append({&id, 1});
-    return sampler_.sample(session_.logits());
-  }
-
- private:
-  Session& session_;
-  Sampler sampler_;
-  bool greedy_;
-};
-
-void check_prompt(const Session& session, std::span<const int32_t> prompt) {
-  if (prompt.empty()) throw Error(ErrorCode::kUsage, "the prompt holds no token; give some text");
-  if (prompt.size() >= session.room())
-    throw Error(ErrorCode::kUsage, fmt::format("the prompt of {} tokens leaves no room for an "
-                                               "answer: the context has {} free; shorten "
-                                               "the prompt or choose a longer context (-c)",
-                                               prompt.size(), session.room()));
-}
 
 }  // namespace
 
@@ -103,26 +70,52 @@ double GenerateResult::tokens_per_second() const {
              : static_cast<double>(ids.size() - 1) / generate_seconds;
 }
 
-GenerateResult generate(Session& session, const Tokenizer& tokenizer,
-                        std::span<const int32_t> prompt, const GenerateOptions& options,
-                        const std::function<void(std::string_view)>& emit) {
+void validate(const GenerateOptions& options) {
+  validate(options.sampling);
+  static_cast<void>(StopStrings(options.stop));  // throws for an empty one
+}
+
+Generator::Generator(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options)
+    : session_(session),
+      tokenizer_(tokenizer),
+      options_(options),
+      sampler_(options.sampling, session.vocab()),
+      greedy_(options.sampling.temperature == 0 && options.sampling.repetition_penalty == 1.0F) {
+  validate(options);
+}
+
+void Generator::check(std::span<const int32_t> prompt) const {
+  if (prompt.empty()) throw Error(ErrorCode::kUsage, "the prompt holds no token; give some text");
+  if (prompt.size() >= session_.room())
+    throw Error(ErrorCode::kUsage, fmt::format("the prompt of {} tokens leaves no room for an "
+                                               "answer: the context has {} free; shorten "
+                                               "the prompt or choose a longer context (-c)",
+                                               prompt.size(), session_.room()));
+}
+
+int32_t Generator::next_after(int32_t id) {
+  if (greedy_) return session_.append_greedy(id);
+  session_.append({&id, 1});
+  return sampler_.sample(session_.logits());
+}
+
+GenerateResult Generator::generate(std::span<const int32_t> prompt, const Emit& emit) {
+  check(prompt);
   GenerateResult result;
-  TextStream text(tokenizer, options, emit, result.text);
-  TokenSource source(session, options.sampling, session.vocab());
-  check_prompt(session, prompt);
+  TextStream text(tokenizer_, options_, emit, result.text);
   const auto start = Clock::now();
-  source.accept(prompt);
-  const bool whole = session.append(prompt);
+  const bool whole = session_.append(prompt);
+  for (int32_t id : prompt) sampler_.accept(id);
   result.prompt_tokens = static_cast<uint32_t>(prompt.size());
-  if (!whole || interrupted() || options.max_tokens == 0) {
+  if (!whole || interrupted() || options_.max_tokens == 0) {
     result.finish = interrupted() ? FinishReason::kInterrupted : FinishReason::kLength;
     return result;
   }
-  int32_t id = source.first();
+  int32_t id = sampler_.sample(session_.logits());
   result.prompt_seconds = seconds_since(start);
   const auto generating = Clock::now();
   for (;;) {
-    if (!options.ignore_stop_tokens && tokenizer.is_stop(id)) {
+    if (!options_.ignore_stop_tokens && tokenizer_.is_stop(id)) {
       result.finish = FinishReason::kStopToken;
       break;
     }
@@ -131,8 +124,8 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer,
       result.finish = FinishReason::kStopString;
       break;
     }
-    if (result.ids.size() >= options.max_tokens) break;
-    if (session.room() == 0) {
+    if (result.ids.size() >= options_.max_tokens) break;
+    if (session_.room() == 0) {
       result.finish = FinishReason::kContextFull;
       break;
     }
@@ -140,7 +133,7 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer,
       result.finish = FinishReason::kInterrupted;
       break;
     }
-    id = source.after(id);
+    id = next_after(id);
     result.generate_seconds = seconds_since(generating);
     if (result.ids.size() == 1) result.second_token_seconds = result.generate_seconds;
   }

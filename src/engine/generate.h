@@ -22,6 +22,9 @@ struct GenerateOptions {
   bool ignore_stop_tokens = false;
 };
 
+// Throws kUsage naming the option that is out of range.
+void validate(const GenerateOptions& options);
+
 enum class FinishReason : uint8_t { kStopToken, kStopString, kLength, kContextFull, kInterrupted };
 std::string_view finish_reason_name(FinishReason reason);  // "stop", "stop_string", "length", ..
 
@@ -37,11 +40,30 @@ struct GenerateResult {
   double tokens_per_second() const;
 };
 
-// Appends `prompt` to the session and generates. `emit` gets the text in whole UTF-8 characters as
-// it comes. The session holds the prompt and all generated tokens but the last afterwards. Throws
-// kUsage when the prompt is empty or does not fit with room for one token.
-GenerateResult generate(Session& session, const Tokenizer& tokenizer,
-                        std::span<const int32_t> prompt, const GenerateOptions& options,
-                        const std::function<void(std::string_view)>& emit);
+// Generates in one session, as often as one likes: the random numbers and the tokens that count as
+// recent go on from call to call. Session and tokenizer outlive it.
+class Generator {
+ public:
+  using Emit = std::function<void(std::string_view)>;
+
+  // Throws kUsage as validate() does.
+  Generator(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options);
+
+  // Appends `prompt` to the session and generates. `emit`, where given, gets the text in whole
+  // UTF-8 characters as it comes. The session then holds the prompt and all generated tokens but
+  // the last; less of the prompt when Ctrl-C stopped it there. Throws kUsage, with nothing done,
+  // when the prompt is empty or does not fit with room for one token.
+  GenerateResult generate(std::span<const int32_t> prompt, const Emit& emit);
+
+ private:
+  void check(std::span<const int32_t> prompt) const;
+  int32_t next_after(int32_t id);
+
+  Session& session_;
+  const Tokenizer& tokenizer_;
+  GenerateOptions options_;
+  Sampler sampler_;
+  bool greedy_;  // the device that runs the head finds the next token
+};
 
 }  // namespace tandem

@@ -19,4 +19,9 @@ struct Plan {
 // Every node of both phases on one device.
 Plan single_device_plan(const std::string& device, uint32_t layer_count);
 
+// The attention projections (qkv, out) of all layers on one device, everything else on another:
+// what an NPU, which runs nothing but projections, is used with.
+Plan projections_plan(const std::string& projections, const std::string& rest,
+                      uint32_t layer_count);
+
 }  // namespace tandem

@@ -24,6 +24,7 @@ constexpr std::array kPublishedSizes = {
 
 constexpr uint32_t kGlobalEvery = 6;  // layer i is global iff (i + 1) % 6 == 0
 constexpr float kNormEpsilon = 1e-6f;
+constexpr uint32_t kPublishedVocab = 262144;
 constexpr float kRopeBaseGlobal = 1e6f;
 constexpr float kRopeBaseLocal = 1e4f;
 constexpr uint32_t kScaledContext = 131072;  // models trained this long scale RoPE by 8
@@ -145,6 +146,22 @@ const PublishedSize* find_published_size(std::string_view name) {
   const auto* row = std::find_if(kPublishedSizes.begin(), kPublishedSizes.end(),
                                  [&](const PublishedSize& s) { return s.name == lower; });
   return row == kPublishedSizes.end() ? nullptr : row;
+}
+
+LayerConfig layer_of(const PublishedSize& size) {
+  LayerConfig layer;
+  layer.hidden = size.hidden;
+  layer.ffn = size.ffn;
+  layer.heads = size.heads;
+  layer.kv_heads = size.kv_heads;
+  layer.head_dim = size.head_dim;
+  layer.vocab = kPublishedVocab;
+  layer.window = size.window;
+  layer.rope_base = kRopeBaseLocal;
+  layer.attention_scale = 1.0f / std::sqrt(static_cast<float>(size.query_pre_attn_scalar));
+  layer.norm_epsilon = kNormEpsilon;
+  layer.embedding_scale = std::sqrt(static_cast<float>(size.hidden));
+  return layer;
 }
 
 ModelConfig read_config(const GgufFile& file) {

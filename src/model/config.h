@@ -24,6 +24,9 @@ struct PublishedSize {
 std::span<const PublishedSize> published_sizes();
 const PublishedSize* find_published_size(std::string_view name);  // any case; nullptr if unknown
 
+// What the first (a local) layer of a published size looks like to a device.
+LayerConfig layer_of(const PublishedSize& size);
+
 struct ModelConfig {
   std::string name;      // general.name, or the file's name
   uint32_t context = 0;  // trained context, tokens

@@ -33,6 +33,7 @@ struct VulkanDeviceInfo {
   bool pipeline_statistics = false;    // VK_KHR_pipeline_executable_properties
   bool subgroup_size_control = false;  // a pipeline may demand a subgroup size
   uint32_t subgroup = 0, min_subgroup = 0, max_subgroup = 0;
+  uint32_t compute_units = 0;  // 0: the driver does not tell
   uint32_t vendor = 0, shared_memory_size = 0, max_workgroup = 0, push_constant_size = 0;
   size_t max_allocation = 0, max_storage_range = 0, host_import_alignment = 0;
   double timestamp_ns = 0;  // length of a tick

@@ -75,6 +75,27 @@ void query(VkPhysicalDevice physical, bool host_import, Properties& p) {
   vkGetPhysicalDeviceProperties2(physical, &p.core);
 }
 
+// Streaming multiprocessors or compute units, by the two extensions that tell.
+uint32_t count_compute_units(VkPhysicalDevice physical) {
+  VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nv{};
+  nv.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV;
+  VkPhysicalDeviceShaderCorePropertiesAMD amd{};
+  amd.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD;
+  VkPhysicalDeviceProperties2 properties{};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  if (has_extension(physical, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME)) {
+    properties.pNext = &nv;
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    return nv.shaderSMCount;
+  }
+  if (has_extension(physical, VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME)) {
+    properties.pNext = &amd;
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    return amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
+  }
+  return 0;
+}
+
 void describe_memory(VkPhysicalDevice physical, VulkanDeviceInfo& info) {
   VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{};
   budget.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT;
@@ -202,7 +223,9 @@ VulkanDeviceInfo describe(VkInstance instance, VkPhysicalDevice physical, uint32
   VulkanDeviceInfo info;
   info.index = index;
   info.host_import = has_extension(physical, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
-  info.memory_budget = has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  // RADV crashes when asked for the budget of a chip it only compiles for.
+  info.memory_budget = has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) &&
+                       !info.name.starts_with("Null hardware");
   info.pipeline_statistics =
       has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   const bool matrix = has_extension(physical, kCooperativeMatrix);
@@ -229,6 +252,7 @@ VulkanDeviceInfo describe(VkInstance instance, VkPhysicalDevice physical, uint32
   info.max_allocation = p.v11.maxMemoryAllocationSize;
   info.host_import_alignment = info.host_import ? p.host.minImportedHostPointerAlignment : 0;
   info.timestamp_ns = static_cast<double>(core.limits.timestampPeriod);
+  info.compute_units = count_compute_units(physical);
   describe_memory(physical, info);
 
   FeatureChain offered;

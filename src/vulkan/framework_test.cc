@@ -149,10 +149,10 @@ TEST_P(Framework, KeepsPipelinesOnDisk) {
 TEST_P(Framework, RefusesASpecThatIsNotTheShaders) {
   PipelineCache pipelines(device_, {});
   EXPECT_THROW(pipelines.get({.module = "fill", .constants = {}, .push_constant_size = 12}), Error);
-  EXPECT_THROW(
-      pipelines.get(
-          {.module = "fill", .constants = {{99, 1}}, .push_constant_size = sizeof(FillParams)}),
-      Error);
+  EXPECT_THROW(pipelines.get({.module = "fill",
+                              .constants = {{kSpecChained, 1}},
+                              .push_constant_size = sizeof(FillParams)}),
+               Error);
   EXPECT_THROW(pipelines.get({.module = "nothing", .constants = {}}), Error);
 }
 

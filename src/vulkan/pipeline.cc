@@ -22,10 +22,12 @@ void check_spec(const PipelineSpec& spec, const ShaderInterface& shader) {
     throw Error(ErrorCode::kInternal,
                 fmt::format("shader {} takes {} bytes of push constants and {} are given",
                             spec.module, shader.push_constant_size, spec.push_constant_size));
-  for (const SpecConstant& constant : spec.constants)
-    if (!std::binary_search(shader.constant_ids.begin(), shader.constant_ids.end(), constant.id))
-      throw Error(ErrorCode::kInternal, fmt::format("shader {} has no specialisation constant {}",
-                                                    spec.module, constant.id));
+  // A constant that a variant does not use is gone from its module, so only the other way counts.
+  for (const uint32_t id : shader.constant_ids)
+    if (std::none_of(spec.constants.begin(), spec.constants.end(),
+                     [&](const SpecConstant& constant) { return constant.id == id; }))
+      throw Error(ErrorCode::kInternal,
+                  fmt::format("shader {} needs specialisation constant {}", spec.module, id));
 }
 
 VkPipelineLayout create_layout(VkDevice device, uint32_t push_constant_size) {
@@ -157,7 +159,9 @@ const Pipeline& PipelineCache::get(const PipelineSpec& spec) {
   pipeline.layout = create_layout(device_.handle(), spec.push_constant_size);
   VkComputePipelineCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
-  if (capture_statistics_) info.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+  if (capture_statistics_)
+    info.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                 VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
   if (spec.subgroup_size != 0) info.stage.pNext = &subgroup;
   info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;

@@ -22,7 +22,7 @@ struct SpecConstant {
 
 struct PipelineSpec {
   std::string_view module;              // a name of shaders/variants.cmake
-  std::vector<SpecConstant> constants;  // those not named keep the shader's default
+  std::vector<SpecConstant> constants;  // all that the module has
   uint32_t push_constant_size = 0;      // sizeof the struct of params.h
   uint32_t subgroup_size = 0;           // demanded size; 0: the driver's choice
   std::string key() const;
@@ -49,7 +49,7 @@ class PipelineCache {
   PipelineCache(const PipelineCache&) = delete;
   PipelineCache& operator=(const PipelineCache&) = delete;
 
-  // Throws kInternal when the module's push constants or constant ids are not the spec's.
+  // Throws kInternal when the module's push constants or constants are not the spec's.
   const Pipeline& get(const PipelineSpec& spec);
   // Writes new pipelines to disk; a folder that cannot be written is only logged.
   void save() noexcept;

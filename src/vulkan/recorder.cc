@@ -50,7 +50,7 @@ void Recorder::dispatch_bytes(const Pipeline& pipeline, const void* push, size_t
                               const DispatchCost& cost) {
   TANDEM_CHECK(size == pipeline.push_constant_size, "%s takes %u bytes of push constants, not %zu",
                pipeline.name.c_str(), pipeline.push_constant_size, size);
-  dispatches_.push_back({cost, query_count_});
+  dispatches_.push_back({cost, &pipeline, query_count_});
   timestamp();
   vkCmdBindPipeline(commands_, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle);
   vkCmdPushConstants(commands_, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,

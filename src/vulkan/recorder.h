@@ -28,6 +28,7 @@ struct DispatchCost {
 
 struct RecordedDispatch {
   DispatchCost cost;
+  const Pipeline* pipeline = nullptr;
   uint32_t timestamp = 0;  // index of the query before it; the next index is after it
 };
 

@@ -156,6 +156,18 @@ class Reader {
     return end;
   }
 
+  bool has_wide_member(uint32_t id) const {
+    const auto found = types_.find(id);
+    if (found == types_.end()) return false;
+    const auto& [op, o] = found->second;
+    if (op == kOpTypePointer) return true;
+    if (op == kOpTypeInt || op == kOpTypeFloat) return need(o, 0) == 64;
+    if (op == kOpTypeVector || op == kOpTypeArray) return has_wide_member(need(o, 0));
+    return op == kOpTypeStruct && std::any_of(o.begin(), o.end(), [&](uint32_t member) {
+             return has_wide_member(member);
+           });
+  }
+
   ShaderInterface finish() {
     if (!has_entry_)
       throw Error(ErrorCode::kInvalidFile,
@@ -166,7 +178,10 @@ class Reader {
       const auto type = types_.find(pointer);
       if (type == types_.end() || type->second.op != kOpTypePointer) continue;
       const uint32_t size = size_of(need(type->second.operands, 1));
-      if (storage == kStoragePushConstant) interface_.push_constant_size = size;
+      // As sizeof rounds a struct that holds addresses.
+      if (storage == kStoragePushConstant)
+        interface_.push_constant_size =
+            has_wide_member(need(type->second.operands, 1)) ? (size + 7) / 8 * 8 : size;
       if (storage == kStorageWorkgroup) interface_.shared_size += size;
     }
     std::sort(interface_.constant_ids.begin(), interface_.constant_ids.end());

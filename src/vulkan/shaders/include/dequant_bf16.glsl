@@ -29,3 +29,11 @@ Vec8 dequant8(Block block, BlockScale s, uint i) {
   return (i & 1u) == 0 ? Vec8(four_weights(low.xy), four_weights(high.xy))
                        : Vec8(four_weights(low.zw), four_weights(high.zw));
 }
+
+#ifdef DEQUANT_F16
+uvec4 dequant8_f16(Block block, BlockScale s, uint i) {
+  const Vec8 w = dequant8(block, s, i);
+  return uvec4(packHalf2x16(w.low.xz), packHalf2x16(w.low.yw), packHalf2x16(w.high.xz),
+               packHalf2x16(w.high.yw));
+}
+#endif

@@ -28,3 +28,16 @@ Vec8 dequant8(Block block, BlockScale s, uint i) {
   return (i & 1u) == 0 ? Vec8(four_weights(low.xy), four_weights(high.xy))
                        : Vec8(four_weights(low.zw), four_weights(high.zw));
 }
+
+#ifdef DEQUANT_F16
+uvec2 swap_middle(uvec2 words) {
+  return uvec2((words.x & 0xffffu) | (words.y << 16), (words.x >> 16) | (words.y & 0xffff0000u));
+}
+
+uvec4 dequant8_f16(Block block, BlockScale s, uint i) {
+  const uvec4 low = block.quads[i >> 1];
+  const uvec4 high = block.quads[2 + (i >> 1)];
+  return (i & 1u) == 0 ? uvec4(swap_middle(low.xy), swap_middle(high.xy))
+                       : uvec4(swap_middle(low.zw), swap_middle(high.zw));
+}
+#endif

@@ -1,32 +1,36 @@
-// Q8_0: 34 bytes for 32 weights. Bytes 0-1: f16 d. Byte 2+k: int8 q of weight k. w = d * q.
+// Q8_0 in tiles of 8 groups, 272 bytes: 8 x 32 int8 q, then 8 f16 d. w = d * q.
 // SPDX-License-Identifier: Apache-2.0
 
-const uint kGroupBytes = 34;
+const uint kTileBytes = 272;
 
 struct Block {
-  uint words[9];  // the aligned words that hold the 34 bytes
-  bool odd;       // the block begins in the middle of words[0]
+  uvec4 low;   // weights 0-15
+  uvec4 high;  // weights 16-31
+  uint d;
 };
 
 Block load_block(uint64_t row, uint group) {
   Block block;
-  const uint64_t address = row + group * kGroupBytes;
-  block.odd = (uint(address) & 2u) != 0;
-  Words words = Words(address & ~uint64_t(3));
-  [[unroll]] for (uint i = 0; i < 9; ++i) block.words[i] = words.at[i];
+  const uint64_t tile = row + (group >> 3) * kTileBytes;
+  block.low = WordQuad(tile + 32 * (group & 7u)).value;
+  block.high = WordQuad(tile + 32 * (group & 7u) + 16).value;
+  block.d = uint(Halfword(tile + 256 + 2 * (group & 7u)).value);
   return block;
 }
 
-BlockScale block_scale(Block block) {
-  return BlockScale(vec2(low_half(block.odd ? block.words[0] >> 16 : block.words[0])), 0.0);
-}
+BlockScale block_scale(Block block) { return BlockScale(vec2(low_half(block.d)), 0.0); }
 
-uvec2 load8(Block block, uint i) {
-  return uvec2(join_halves(block.words[i], block.words[i + 1], block.odd),
-               join_halves(block.words[i + 4], block.words[i + 5], block.odd));
-}
+uvec2 load8(Block block, uint i) { return uvec2(block.low[i], block.high[i]); }
 
 Vec8 dequant8(Block block, BlockScale s, uint i) {
   const uvec2 q = load8(block, i);
   return Vec8(s.scale.x * signed_bytes(q.x), s.scale.y * signed_bytes(q.y));
 }
+
+#ifdef DEQUANT_F16
+uvec4 dequant8_f16(Block block, BlockScale s, uint i) {
+  const uvec2 q = load8(block, i) ^ 0x80808080u;
+  return uvec4(scale_bytes_f16(q.x, 128.0, s.scale.x, 0.0),
+               scale_bytes_f16(q.y, 128.0, s.scale.y, 0.0));
+}
+#endif

@@ -1,0 +1,55 @@
+// Every op the backend supports against the reference, on the first device, under the validation
+// layers (core and synchronisation): any message fails.
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/conformance.h"
+#include "vulkan/vulkan_backend.h"
+
+namespace tandem {
+namespace {
+
+// One backend for all cases: making a device under validation takes longer than most of them.
+Backend& backend() {
+  static const std::unique_ptr<Backend> opened =
+      make_vulkan_backend({.device = "0", .validate = true});
+  return *opened;
+}
+
+// Many rows are multiplied as f16 (vulkan/ops/matmul.h), where the device has no faster int8.
+constexpr uint32_t kTiledRows = 8;
+
+Rounding rounding_of(const Case& c) {
+  return c.rows >= kTiledRows ? Rounding::kF16 : Rounding::kInt8;
+}
+
+class VulkanConformance : public ::testing::Test {
+ public:
+  explicit VulkanConformance(Case c) : case_(std::move(c)) {}
+
+  void TestBody() override {
+    const size_t messages = vulkan_validation_messages(backend()).size();
+    const CaseResult result = run_case(backend(), case_, rounding_of(case_));
+    if (!result.supported) GTEST_SKIP() << result.message;
+    EXPECT_TRUE(result.ok) << result.message;
+    const auto now = vulkan_validation_messages(backend());
+    EXPECT_EQ(now.size(), messages) << now.back();
+  }
+
+ private:
+  Case case_;
+};
+
+}  // namespace
+}  // namespace tandem
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  for (const tandem::Case& c : tandem::all_cases())
+    ::testing::RegisterTest("VulkanConformance", c.name().c_str(), nullptr, nullptr, __FILE__,
+                            __LINE__,
+                            [c]() -> ::testing::Test* { return new tandem::VulkanConformance(c); });
+  return RUN_ALL_TESTS();
+}

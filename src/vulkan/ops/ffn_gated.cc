@@ -1,0 +1,80 @@
+// The nodes that read and write the residual stream: qkv, out, ffn, head. Their sums into the
+// stream are put off to the next of them (ProgramBuilder::set_pending).
+// SPDX-License-Identifier: Apache-2.0
+#include "vulkan/ops/matmul.h"
+#include "vulkan/ops/ops.h"
+
+namespace tandem::vulkan {
+namespace {
+
+// Products that wait for their norm and their sum lie as the rows of the stream do.
+Rows product_rows(ProgramBuilder& builder, const Node& node, Rows home) {
+  return {
+      builder.scratch(Scratch::kProduct, size_t{node.spec.max_rows} * home.stride * sizeof(float)),
+      home.stride};
+}
+
+}  // namespace
+
+// rows: qkv, x. Weights: norm, q, k, v.
+void record_qkv(ProgramBuilder& builder, const Node& node) {
+  const VulkanWeights& w = *node.weights;
+  const MatvecInput input = stream_input(builder, node, node.rows[1], w[0]);
+  const Matrix matrices[] = {w[1], w[2], w[3]};
+  matvec(builder, "qkv", input, matrices, node.rows[0]);
+}
+
+// rows: x, attention's result. Weights: o, norm.
+void record_attention_out(ProgramBuilder& builder, const Node& node) {
+  const VulkanWeights& w = *node.weights;
+  const Rows home = node.rows[0];
+  builder.stream(node, home);
+  // Nothing may be pending twice; the qkv node of a full layer has made the sum already.
+  if (builder.pending()) builder.settle();
+  MatvecInput input;
+  input.x = node.rows[1];
+  input.max_rows = node.spec.max_rows;
+  const Rows product = product_rows(builder, node, home);
+  const Matrix matrices[] = {w[0]};
+  matvec(builder, "out", input, matrices, product);
+  builder.set_pending(home, {product.address, w[1].address, node.spec.config->norm_epsilon});
+}
+
+// rows: x. Weights: norm, gate, up, down, post_norm.
+void record_ffn(ProgramBuilder& builder, const Node& node) {
+  const VulkanWeights& w = *node.weights;
+  const LayerConfig& config = *node.spec.config;
+  const Rows home = node.rows[0];
+  const MatvecInput first = stream_input(builder, node, home, w[0]);
+  const Matrix gate_up[] = {w[1], w[2]};
+  const Matrix matrices[] = {w[3]};
+  MatvecInput input;
+  input.max_rows = node.spec.max_rows;
+  if (use_matmul(builder, first, gate_up) && use_matmul(builder, input, matrices)) {
+    // Tiles gate as they read: the hidden layer itself is never written.
+    input.gated = true;
+    input.x = {builder.scratch(Scratch::kGateUp,
+                               size_t{node.spec.max_rows} * 2 * config.ffn * sizeof(float)),
+               2 * config.ffn};
+    matvec(builder, "gate_up", first, gate_up, input.x);
+  } else {
+    input.x = {
+        builder.scratch(Scratch::kHidden, size_t{node.spec.max_rows} * config.ffn * sizeof(float)),
+        config.ffn};
+    matvec_geglu(builder, first, w[1], w[2], input.x);
+  }
+  const Rows product = product_rows(builder, node, home);
+  matvec(builder, "down", input, matrices, product);
+  builder.set_pending(home, {product.address, w[4].address, config.norm_epsilon});
+}
+
+// rows: logits, x. Weights: norm, token_embd.
+void record_head(ProgramBuilder& builder, const Node& node) {
+  const VulkanWeights& w = *node.weights;
+  MatvecInput input = stream_input(builder, node, node.rows[1], w[0]);
+  input.row_kind = kRowsGathered;
+  const Matrix matrices[] = {w[1]};
+  matvec(builder, "head", input, matrices, node.rows[0]);
+}
+
+}  // namespace tandem::vulkan

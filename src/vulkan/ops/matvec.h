@@ -1,0 +1,39 @@
+// Matrix times vector with a fused beginning: see matvec.comp.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "vulkan/program_builder.h"
+
+namespace tandem::vulkan {
+
+struct MatvecInput {
+  Rows x;
+  uint32_t max_rows = 1;
+  uint32_t row_kind = kRowsAll;
+  VkDeviceAddress norm = 0;  // 0: x as it is
+  float epsilon = 0;
+  std::optional<PendingAdd> add;  // made first; the sum goes to `sum`
+  Rows sum;
+  bool gated = false;  // x holds gate and up side by side; gelu_tanh(gate) * up is meant
+};
+
+// The residual stream of `home`, normed, with what is pending on it: the sum moves the stream.
+MatvecInput stream_input(ProgramBuilder& builder, const Node& node, Rows home, const Matrix& norm);
+
+// target[row] = the matrices' outputs side by side. Matrices of different types take a dispatch
+// each.
+void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
+            std::span<const Matrix> matrices, Rows target);
+
+// target[row] = gelu_tanh(gate x) * (up x), in one dispatch when both have one type.
+void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input, const Matrix& gate,
+                  const Matrix& up, Rows target);
+
+// target[row] = gelu_tanh(gate) * up, side by side in `gate_up`.
+void geglu(ProgramBuilder& builder, Rows gate_up, Rows target, uint32_t width, uint32_t max_rows);
+
+}  // namespace tandem::vulkan

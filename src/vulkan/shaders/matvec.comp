@@ -1,0 +1,252 @@
+// Matrix times vector for decode, with what comes before it done by every workgroup for itself:
+// residual add, norm and quantisation of x to int8 (32 per scale), then packed dot products. Each
+// workgroup owns a run of outputs; in it kLanes invocations share a row of weights, a subgroup
+// holds several rows, and kSplits subgroups may share the length of a row.
+//
+// Weights are loaded one chunk ahead, the first before waiting for x: memory is busy while the
+// dispatch before ends and while x is prepared.
+// SPDX-License-Identifier: Apache-2.0
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "batch.glsl"
+#include "dequant.glsl"
+#include "reduce.glsl"
+#include "dot.glsl"
+
+layout(constant_id = 0) const uint kWorkgroup = 256;
+layout(constant_id = 1) const uint kGroups = 32;
+layout(constant_id = 2) const uint kPrologue = kPrologueCopy;
+layout(constant_id = 3) const bool kPairs = false;
+layout(constant_id = 4) const uint kLanes = 8;
+layout(constant_id = 5) const uint kUnroll = 2;
+layout(constant_id = 6) const uint kSplits = 1;
+layout(constant_id = 7) const uint kQuads = 4;
+layout(constant_id = 8) const uint kPartials = 1;
+layout(constant_id = 9) const uint kRowKind = kRowsAll;
+layout(constant_id = 15) const bool kChained = false;
+layout(local_size_x_id = 0) in;
+layout(push_constant, scalar) uniform Push { MatvecParams p; };
+
+const uint kRows = kPairs ? 2 : 1;  // of weights, per output
+const uint kChunk = kLanes * kUnroll;
+const uint kChunks = (kGroups + kChunk - 1) / kChunk;
+
+#ifdef WEIGHT_IS_FLOAT
+const uint kStaged = 1;
+#else
+const uint kStaged = kGroups;
+#endif
+// x as int8: elements 0-15 of each group, then elements 16-31 of each, so that neighbours read
+// neighbouring 16 bytes.
+shared uvec4 x_quads[2 * kStaged];
+shared vec2 x_scales[kStaged];  // scale, scale times the sum of the int8
+shared float partials[kPartials];
+
+// This invocation's part of a chunk of one output's weights, and the sums of its rows.
+Block ahead[kRows * kUnroll];
+float sums[kRows];
+
+uint64_t weight_row(uint output_index, uint r) {
+  if (kPairs) return p.w[r] + uint64_t(output_index) * p.row_size;
+  if (output_index < p.n_end[0]) return p.w[0] + uint64_t(output_index) * p.row_size;
+  if (output_index < p.n_end[1])
+    return p.w[1] + uint64_t(output_index - p.n_end[0]) * p.row_size;
+  return p.w[2] + uint64_t(output_index - p.n_end[1]) * p.row_size;
+}
+
+uint lane() { return gl_SubgroupInvocationID % kLanes; }
+uint group_of(uint chunk, uint u) { return chunk * kChunk + u * kLanes + lane(); }
+
+// Past the end of a row its last group is loaded again, and not used.
+void load_ahead(uint output_index, uint chunk) {
+  [[unroll]] for (uint r = 0; r < kRows; ++r) {
+    const uint64_t row = weight_row(output_index, r);
+    [[unroll]] for (uint u = 0; u < kUnroll; ++u)
+      ahead[r * kUnroll + u] = load_block(row, min(group_of(chunk, u), kGroups - 1));
+  }
+}
+
+#ifdef WEIGHT_IS_FLOAT
+float group_dot(Block block, uint group, uint64_t x_row) {
+  QuadArray x = QuadArray(x_row + 128 * uint64_t(group));
+  const BlockScale scale = block_scale(block);
+  float sum = 0.0;
+  [[unroll]] for (uint i = 0; i < 4; ++i) {
+    const Vec8 w = dequant8(block, scale, i);
+    sum += dot(w.low, x.at[i]) + dot(w.high, x.at[4 + i]);
+  }
+  return sum;
+}
+#else
+float group_dot(Block block, uint group, uint64_t x_row) {
+  const uvec4 x_low = x_quads[group], x_high = x_quads[kGroups + group];
+  const BlockScale scale = block_scale(block);
+  int low = 0, high = 0;
+  [[unroll]] for (uint i = 0; i < 4; ++i) {
+    const uvec2 q = load8(block, i);
+    low += dot_packed(q.x, x_low[i], 0);
+    high += dot_packed(q.y, x_high[i], 0);
+  }
+  const vec2 x_scale = x_scales[group];
+  return x_scale.x * (scale.scale.x * float(low) + scale.scale.y * float(high)) +
+         x_scale.y * scale.offset;
+}
+#endif
+
+// Quad i of the row, of which quads thread, thread + kWorkgroup, .. are this invocation's.
+void prepare_x(uint64_t x_row, uint row) {
+#ifndef WEIGHT_IS_FLOAT
+  QuadArray x = QuadArray(x_row);
+  QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
+  const uint thread = thread_index();
+  const uint quads = kGroups * 8;
+  vec4 v[kQuads];
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    const uint i = thread + j * kWorkgroup;
+    v[j] = i < quads ? x.at[i] : vec4(0.0);
+  }
+  if (kPrologue == kPrologueAddNorm) {
+    vec4 y[kQuads];
+    float squares = 0.0;
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      const uint i = thread + j * kWorkgroup;
+      y[j] = i < quads ? add.at[i] : vec4(0.0);
+      squares += dot(y[j], y[j]);
+    }
+    const float inverse_rms =
+        inversesqrt(workgroup_add(squares) / float(kGroups * 32) + p.epsilon);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      const uint i = thread + j * kWorkgroup;
+      if (i < quads) v[j] += y[j] * inverse_rms * QuadArray(p.add_norm).at[i];
+      if (i < quads && gl_WorkGroupID.x == 0)
+        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[i] = v[j];
+    }
+  }
+  if (kPrologue != kPrologueCopy) {
+    float squares = 0.0;
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
+    const float inverse_rms =
+        inversesqrt(workgroup_add(squares) / float(kGroups * 32) + p.epsilon);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      const uint i = thread + j * kWorkgroup;
+      if (i < quads) v[j] *= inverse_rms * QuadArray(p.norm).at[i];
+    }
+  }
+  // Eight neighbouring invocations hold a group.
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    const uint i = thread + j * kWorkgroup;
+    const vec4 a = abs(v[j]);
+    float largest = max(max(a.x, a.y), max(a.z, a.w));
+    largest = max(largest, subgroupShuffleXor(largest, 1));
+    largest = max(largest, subgroupShuffleXor(largest, 2));
+    largest = max(largest, subgroupShuffleXor(largest, 4));
+    const ivec4 q = ivec4(roundEven(v[j] * (largest > 0.0 ? 127.0 / largest : 0.0)));
+    int sum = q.x + q.y + q.z + q.w;
+    sum += subgroupShuffleXor(sum, 1);
+    sum += subgroupShuffleXor(sum, 2);
+    sum += subgroupShuffleXor(sum, 4);
+    if (i < quads) {
+      const uint group = i / 8, word = i % 8;
+      x_quads[(word / 4) * kGroups + group][word % 4] =
+          (uint(q.x) & 0xffu) | (uint(q.y) & 0xffu) << 8 | (uint(q.z) & 0xffu) << 16 |
+          uint(q.w) << 24;
+      const float scale = largest / 127.0;
+      if (word == 0) x_scales[group] = vec2(scale, scale * float(sum));
+    }
+  }
+  barrier();
+#endif
+}
+
+float finish(float first, float second) { return kPairs ? gelu_tanh(first) * second : first; }
+
+// Sums over the lanes of a row, then stores, or leaves the sum to sum_partials().
+void emit(uint local, uint split, bool valid, FloatArray target, uint first) {
+  [[unroll]] for (uint r = 0; r < kRows; ++r)
+    [[unroll]] for (uint offset = kLanes / 2; offset > 0; offset /= 2)
+      sums[r] += subgroupShuffleXor(sums[r], offset);
+  if (!valid || lane() != 0) return;
+  if (kSplits == 1) {
+    target.at[first + local] = finish(sums[0], sums[kRows - 1]);
+  } else {
+    [[unroll]] for (uint r = 0; r < kRows; ++r)
+      partials[(local * kSplits + split) * kRows + r] = sums[r];
+  }
+}
+
+void sum_partials(FloatArray target, uint first, uint count) {
+  barrier();
+  for (uint i = gl_LocalInvocationIndex; i < count; i += kWorkgroup) {
+    [[unroll]] for (uint r = 0; r < kRows; ++r) {
+      sums[r] = 0.0;
+      for (uint s = 0; s < kSplits; ++s) sums[r] += partials[(i * kSplits + s) * kRows + r];
+    }
+    target.at[first + i] = finish(sums[0], sums[kRows - 1]);
+  }
+}
+
+// The run of outputs of this workgroup, and where its subgroup is in them. A unit is the outputs a
+// subgroup works on at a time, in one split.
+uint first, count;
+uint unit, units, chunk, local;
+
+uint outputs_together() { return gl_SubgroupSize / kLanes; }
+
+void begin_unit() {
+  chunk = unit % kSplits;
+  local = unit / kSplits * outputs_together() + gl_SubgroupInvocationID / kLanes;
+}
+
+void load_ahead_if_any() {
+  if (unit < units) load_ahead(first + min(local, count - 1), chunk);
+}
+
+void multiply(uint64_t x_row, FloatArray target) {
+  [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
+  while (unit < units) {
+    Block now[kRows * kUnroll];
+    [[unroll]] for (uint i = 0; i < kRows * kUnroll; ++i) now[i] = ahead[i];
+    const uint now_chunk = chunk, now_local = local, now_split = unit % kSplits;
+    chunk += kSplits;
+    const bool ends = chunk >= kChunks;
+    if (ends) {
+      unit += gl_NumSubgroups;
+      begin_unit();
+    }
+    load_ahead_if_any();
+    [[unroll]] for (uint u = 0; u < kUnroll; ++u) {
+      const uint group = group_of(now_chunk, u);
+      if (group < kGroups)
+        [[unroll]] for (uint r = 0; r < kRows; ++r)
+          sums[r] += group_dot(now[r * kUnroll + u], group, x_row);
+    }
+    if (ends) {
+      emit(now_local, now_split, now_local < count, target, first);
+      [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
+    }
+  }
+  if (kSplits > 1) sum_partials(target, first, count);
+}
+
+// Grid: x over runs of outputs, y over rows.
+void main() {
+  const uint outputs = p.n_end[2];
+  first = uint(uint64_t(outputs) * gl_WorkGroupID.x / gl_NumWorkGroups.x);
+  count = uint(uint64_t(outputs) * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x) - first;
+  units = (count + outputs_together() - 1) / outputs_together() * kSplits;
+  unit = gl_SubgroupID;
+  begin_unit();
+  load_ahead_if_any();
+  if (kChained) chain_wait(p.chain);
+
+  Batch batch = Batch(p.batch);
+  const uint row = gl_WorkGroupID.y;
+  if (row < (kRowKind == kRowsAll ? batch.rows : batch.outputs)) {
+    const uint from = kRowKind == kRowsGathered ? batch.row[row].output_row : row;
+    const uint64_t x_row = p.x + 4 * uint64_t(from) * p.x_stride;
+    prepare_x(x_row, from);
+    multiply(x_row, FloatArray(p.target + 4 * uint64_t(row) * p.target_stride));
+  }
+  if (kChained) chain_signal(p.chain);
+}

@@ -138,9 +138,17 @@ TEST_P(GoldenExact, LogitsAgreeWithF16Cache) {
   EXPECT_EQ(outcome.wrong_argmax, 0u);
 }
 
+// "Models/GoldenExact.LogitsAgreeWithF32Cache/tiny_1b_bf16"
+std::string model_name(const ::testing::TestParamInfo<const char*>& parameter) {
+  std::string name = parameter.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, GoldenExact,
                          ::testing::Values("story-14m-bf16", "tiny-1b-bf16", "tiny-4b-bf16",
-                                           "tiny-27b-bf16"));
+                                           "tiny-27b-bf16"),
+                         model_name);
 
 class GoldenQuantised : public GoldenModel {};
 
@@ -161,7 +169,8 @@ TEST_P(GoldenQuantised, GreedyTextAgrees) {
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenQuantised,
                          ::testing::Values("story-14m-q4_0", "story-14m-q8_0", "story-14m-q4_k_m",
-                                           "story-14m-q6_k"));
+                                           "story-14m-q6_k"),
+                         model_name);
 
 // The bundled model and the results committed beside this file: meaningful without any asset.
 TEST_F(Golden, BundledModelContinuesAsTheReferenceDoes) {

@@ -40,7 +40,8 @@ Reference read_reference(const std::filesystem::path& json) {
   std::ifstream rows(std::filesystem::path(json).replace_extension(".f32"), std::ios::binary);
   for (const Json& entry : root.at("prompts")) {
     ReferencePrompt prompt;
-    prompt.text = entry.value("text", "");
+    if (entry.contains("text") && entry["text"].is_string())
+      prompt.text = entry["text"].get<std::string>();
     prompt.ids = entry.at("ids").get<std::vector<int32_t>>();
     prompt.argmax = entry.at("argmax").get<std::vector<int32_t>>();
     prompt.kept = entry.at("kept_positions").get<std::vector<uint32_t>>();

@@ -24,7 +24,7 @@ struct Target {
 template <const char* kIsa>
 std::unique_ptr<Backend> open_cpu(std::string& reason) {
   try {
-    return cpu::make_cpu_backend({3, kIsa});
+    return cpu::make_cpu_backend({2, kIsa});
   } catch (const Error& error) {
     reason = error.what();
     return nullptr;

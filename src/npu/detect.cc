@@ -336,7 +336,7 @@ void Detector::ask_driver() {
   const int fd = calls_->open(result_.node.c_str());
   if (fd < 0) {
     result_.usable = false;
-    missing("power mode", fmt::format("{} cannot be opened (error {})", result_.node, -fd),
+    missing("opening", fmt::format("{} cannot be opened (error {})", result_.node, -fd),
             "read `dmesg | grep amdxdna`");
     return;
   }

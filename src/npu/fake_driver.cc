@@ -32,6 +32,9 @@ void copy_out(uint64_t address, const void* source, size_t room, size_t size) {
   std::memcpy(reinterpret_cast<void*>(address), source, std::min(room, size));
 }
 
+// Words after the header, by the header.
+uint32_t command_words(const uint32_t* words) { return words[0] >> 12 & 0x7FF; }
+
 uint64_t join(uint32_t low, uint32_t high) { return low | uint64_t{high} << 32; }
 
 }  // namespace
@@ -309,6 +312,22 @@ int FakeDriver::destroy_context(const amdxdna::DestroyContext& request) {
 
 // ---- Commands -----------------------------------------------------------------------------------
 
+// The fixed words of a command: header, mask of compute units, the kernel's opcode.
+int FakeDriver::check_header(const uint32_t* words) {
+  const uint32_t count = command_words(words);
+  if ((words[0] & amdxdna::kCommandStateMask) != static_cast<uint32_t>(CommandState::kNew) ||
+      (words[0] >> 23 & 0x1F) != amdxdna::kStartCu || (words[0] >> 10 & 3) != 0)
+    return refuse(EINVAL, fmt::format("EXEC_CMD: header {:#x} is no new START_CU", words[0]));
+  if (count > kMaxUserCommandWords || count < 1 + amdxdna::kStartCuFixedWords ||
+      count - 1 > amdxdna::kStartCuPayloadMaxWords ||
+      (count - 1 - amdxdna::kStartCuFixedWords) % 2 != 0)
+    return refuse(EINVAL, fmt::format("EXEC_CMD: {} words after the header", count));
+  if (words[1] != 1) return refuse(EINVAL, "EXEC_CMD: the mask must name compute unit 0");
+  if (join(words[2], words[3]) != amdxdna::kTransactionOpcode)
+    return refuse(EINVAL, "EXEC_CMD: the kernel's opcode must be 3, run a transaction");
+  return 0;
+}
+
 int FakeDriver::read_command(const amdxdna::ExecCommand& request, Run* run) {
   const auto entry = contexts_.find(request.context);
   if (entry == contexts_.end() || entry->second->emulator == nullptr)
@@ -335,17 +354,8 @@ int FakeDriver::read_command(const amdxdna::ExecCommand& request, Run* run) {
   };
 
   const auto* words = reinterpret_cast<const uint32_t*>(run->command->host);
-  const uint32_t count = words[0] >> 12 & 0x7FF;
-  if ((words[0] & amdxdna::kCommandStateMask) != static_cast<uint32_t>(CommandState::kNew) ||
-      (words[0] >> 23 & 0x1F) != amdxdna::kStartCu || (words[0] >> 10 & 3) != 0)
-    return refuse(EINVAL, fmt::format("EXEC_CMD: header {:#x} is no new START_CU", words[0]));
-  if (count > kMaxUserCommandWords || count < 1 + amdxdna::kStartCuFixedWords ||
-      count - 1 > amdxdna::kStartCuPayloadMaxWords ||
-      (count - 1 - amdxdna::kStartCuFixedWords) % 2 != 0)
-    return refuse(EINVAL, fmt::format("EXEC_CMD: {} words after the header", count));
-  if (words[1] != 1) return refuse(EINVAL, "EXEC_CMD: the mask must name compute unit 0");
-  if (join(words[2], words[3]) != amdxdna::kTransactionOpcode)
-    return refuse(EINVAL, "EXEC_CMD: the kernel's opcode must be 3, run a transaction");
+  if (const int error = check_header(words); error != 0) return error;
+  const uint32_t count = command_words(words);
   const uint64_t address = join(words[4], words[5]);
   const FakeBuffer* instructions = locate(address, uint64_t{words[6]} * sizeof(uint32_t));
   if (instructions == nullptr || instructions->type != BoType::kDevice)

@@ -97,6 +97,7 @@ class FakeDriver final : public DriverCalls {
   int timeline_wait(amdxdna::SyncobjTimelineWait& request);
   int syncobj_destroy(const amdxdna::SyncobjDestroy& request);
 
+  int check_header(const uint32_t* words);
   int read_command(const amdxdna::ExecCommand& request, Run* run);
   int check_arguments(const Run& run);
   amdxdna::CommandState execute(Run& run);

@@ -95,7 +95,8 @@ class NpuBackendImpl final : public NpuBackend {
   std::array<const NpuProgram*, kMaxQueued> queue_{};  // job t is at t % kMaxQueued
   uint64_t submitted_count_ = 0, finished_count_ = 0;
   uint64_t first_failed_ = UINT64_MAX;  // ticket; later ones fail the same way
-  RunResult failure_;
+  Status failure_status_ = Status::kDone;
+  std::string failure_;
   bool stopping_ = false;
   std::thread owner_;
 };
@@ -267,7 +268,7 @@ Status NpuBackendImpl::wait(Ticket ticket, std::chrono::microseconds timeout) no
   const bool ended = finished_.wait_for(lock, std::min(timeout, kForever),
                                         [&] { return finished_count_ >= ticket.value; });
   if (!ended) return Status::kTimeout;
-  return ticket.value >= first_failed_ ? failure_.status : Status::kDone;
+  return ticket.value >= first_failed_ ? failure_status_ : Status::kDone;
 }
 
 void NpuBackendImpl::drive() noexcept {
@@ -283,7 +284,9 @@ void NpuBackendImpl::drive() noexcept {
     ++finished_count_;
     if (result.status != Status::kDone) {
       first_failed_ = finished_count_;
-      failure_ = result;
+      failure_status_ = result.status;
+      failure_ = result.reason;
+      if (fake_ != nullptr && !fake_->complaint().empty()) failure_ += ": " + fake_->complaint();
     }
     finished_.notify_all();
   }
@@ -317,10 +320,7 @@ RunResult NpuBackendImpl::run(const NpuProgram& program) noexcept {
 
 std::string NpuBackendImpl::failure() const {
   const std::lock_guard lock(mutex_);
-  if (failure_.status == Status::kDone) return {};
-  std::string text(failure_.reason);
-  if (fake_ != nullptr && !fake_->complaint().empty()) text += ": " + fake_->complaint();
-  return text;
+  return failure_;
 }
 
 std::vector<NpuOpCounters> NpuBackendImpl::counters() const {

@@ -6,7 +6,7 @@
 //   cores of column c -> mem tile c (joined) -> shim c    sums of one row block
 //
 // Activations come from host memory again for every row block: at the cores' pace that is under
-// 2 GB/s a channel, and it keeps the mem tiles free of a resident copy that 27B would not fit in.
+// 2 GB/s a channel, and spares the mem tiles a resident copy that would take two thirds of them.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 

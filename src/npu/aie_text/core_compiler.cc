@@ -128,9 +128,8 @@ void CoreCompiler::compile_region(const mlir::Region& region) {
     compile_operations(block);
   }
   for (const Fixup& fixup : fixups_.back()) {
-    Instruction& instruction = program_.instructions[static_cast<size_t>(fixup.instruction)];
-    const int target = block_places_.back()[fixup.label].first_instruction;
-    (fixup.other ? instruction.other_target : instruction.target) = target;
+    program_.instructions[static_cast<size_t>(fixup.instruction)].target =
+        block_places_.back()[fixup.label].first_instruction;
   }
   block_places_.pop_back();
   fixups_.pop_back();
@@ -309,14 +308,6 @@ void CoreCompiler::compile_while(const Operation& operation) {
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
 }
 
-void CoreCompiler::jump_to_block(const Operation& operation, const mlir::Successor& successor,
-                                 bool other, int instruction) {
-  const auto place = block_places_.back().find(successor.block);
-  if (place == block_places_.back().end())
-    fail(operation, fmt::format("there is no block '^{}' in this region", successor.block));
-  fixups_.back().push_back({instruction, other, successor.block});
-}
-
 void CoreCompiler::compile_branch(const Operation& operation) {
   const bool conditional = operation.name == "cf.cond_br";
   if (operation.successors.size() != (conditional ? 2u : 1u))
@@ -329,9 +320,8 @@ void CoreCompiler::compile_branch(const Operation& operation) {
     for (const ValueId argument : successor.arguments)
       sources.push_back(register_of(argument, operation));
     parallel_move(place->second.argument_registers, sources, operation);
-    const int instruction = here();
+    fixups_.back().push_back({here(), successor.block});
     emit(Opcode::kJump, operation);
-    jump_to_block(operation, successor, false, instruction);
   };
   if (!conditional) {
     pass(operation.successors[0]);

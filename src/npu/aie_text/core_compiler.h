@@ -25,9 +25,9 @@ class CoreCompiler {
     int first_instruction = -1;
     std::vector<int> argument_registers;
   };
+  // A jump whose block is not placed yet.
   struct Fixup {
     int instruction;
-    bool other;  // other_target rather than target
     std::string label;
   };
 
@@ -53,7 +53,6 @@ class CoreCompiler {
 
   // Control flow.
   void compile_region(const mlir::Region& region);
-  void compile_blocks(const mlir::Region& region);
   void compile_operations(const mlir::Block& block);
   void compile_operation(const Operation& operation);
   bool compile_control(const Operation& operation);
@@ -64,8 +63,6 @@ class CoreCompiler {
   void compile_if(const Operation& operation);
   void compile_while(const Operation& operation);
   void compile_branch(const Operation& operation);
-  void jump_to_block(const Operation& operation, const mlir::Successor& successor, bool other,
-                     int instruction);
   void compile_call(const Operation& operation);
   void inline_function(const Operation& call, const Operation& function);
   std::vector<int> yielded_registers(const mlir::Region& region, std::string_view terminator,

@@ -100,5 +100,113 @@ TEST(Design, ErrorsNamePlaceAndExpectation) {
               HasSubstr("'%a' is used but never defined"));
 }
 
+TEST(Design, EveryTruncationIsAnErrorOrADesign) {
+  const std::string text = device_text(kDoubler);
+  for (size_t size = 0; size < text.size(); ++size) {
+    try {
+      parse_design(std::string_view(text).substr(0, size));
+      ADD_FAILURE() << "a design cut at byte " << size << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("design.mlir:"));
+    }
+    // Only the closing brace and what follows it may be missing.
+    if (size + 3 > text.size()) break;
+  }
+}
+
+TEST(Design, ReadsTheGenericForm) {
+  const char* const text = R"("builtin.module"() ({
+  "aie.device"() <{device = 4 : i32, sym_name = "main"}> ({
+    %0 = "aie.tile"() <{col = 1 : i32, row = 2 : i32}> : () -> index
+    %1 = "aie.lock"(%0) <{init = 2 : i32, lockID = 3 : i32}> : (index) -> index
+    %2 = "aie.buffer"(%0) <{sym_name = "b"}> : (index) -> memref<8xbf16>
+    "aie.core"(%0) <{stack_size = 2048 : i32}> ({
+      "aie.use_lock"(%1) <{action = 2 : i32, value = 1 : i32}> : (index) -> ()
+      "aie.end"() : () -> ()
+    }) : (index) -> index
+    "aie.end"() : () -> ()
+  }) : () -> ()
+}) : () -> ()
+)";
+  const Design design = parse_design(text);
+  const DeviceDesign& device = design.devices.at(0);
+  EXPECT_EQ(device.generation, Generation::kNpu1);
+  EXPECT_EQ(device.locks.at(0).id, 3);
+  EXPECT_EQ(device.buffers.at(0).size, 16u);
+  EXPECT_EQ(device.buffers.at(0).address, 2048u);
+  EXPECT_EQ(device.cores.at(0).program.instructions.at(0).opcode, Opcode::kLock);
+}
+
+TEST(Design, RejectsWhatExceedsTheArray) {
+  const auto error = [](const std::string& body) { return parse_error(device_text(body)); };
+  EXPECT_THAT(error("%t = aie.tile(4, 2)"), HasSubstr("outside the device's 4 columns"));
+  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%l = aie.lock(%t, 16)"), HasSubstr("from -1 to 15"));
+  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%b = aie.buffer(%t) : memref<65537xi8>"),
+              HasSubstr("exceeds the 65536 bytes"));
+  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%a = aie.buffer(%t) : memref<40000xi8>\n"
+                    "%b = aie.buffer(%t) : memref<40000xi8>"),
+              HasSubstr("allocated buffers exceeded available memory"));
+  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%s = aie.tile(0, 0)\n"
+                    "aie.flow(%s, DMA : 2, %t, DMA : 0)"),
+              HasSubstr("DMA channels 0 to 1, not 2"));
+  EXPECT_THAT(error("%a = aie.tile(0, 2)\n%b = aie.tile(1, 3)\naie.cascade_flow(%a, %b)"),
+              HasSubstr("east or south"));
+}
+
+TEST(Design, MissingChannelsAreCounted) {
+  std::string body = "%s = aie.tile(0, 0)\n%m = aie.tile(0, 1)\n%c = aie.tile(0, 2)\n";
+  for (int i = 0; i < 3; ++i)
+    body += "aie.objectfifo @f" + std::to_string(i) +
+            "(%m, {%c}, 2 : i32) : !aie.objectfifo<memref<8xi32>>\n";
+  EXPECT_THAT(parse_error(device_text(body)),
+              HasSubstr("number of input DMA channel exceeded: tile (0, 2) has 2"));
+}
+
+TEST(Registers, DescriptorsSurviveTheirWords) {
+  BufferDescriptor d;
+  d.valid = true;
+  d.length = 4096;
+  d.address = 0x81234;
+  d.dimensions[0] = {56, 1};
+  d.dimensions[1] = {61, 56};
+  d.pad_before = {1, 2, 0};
+  d.pad_after = {1, 1, 0};
+  d.acquire_enabled = true;
+  d.acquire_lock = 64;
+  d.acquire_value = -1;
+  d.release_lock = 65;
+  d.release_value = 1;
+  d.use_next = true;
+  d.next = 24;
+  const BufferDescriptor back =
+      decode_descriptor(TileKind::kMem, encode_descriptor(TileKind::kMem, d));
+  EXPECT_EQ(back.length, d.length);
+  EXPECT_EQ(back.address, d.address);
+  EXPECT_EQ(back.dimensions[1].size, 61u);
+  EXPECT_EQ(back.dimensions[1].stride, 56u);
+  EXPECT_EQ(back.pad_before, d.pad_before);
+  EXPECT_EQ(back.pad_after, d.pad_after);
+  EXPECT_EQ(back.acquire_value, -1);
+  EXPECT_EQ(back.acquire_lock, 64);
+  EXPECT_EQ(back.release_lock, 65);
+  EXPECT_EQ(back.next, 24);
+}
+
+// The raw words of a public mem-tile test of mlir-aie: 4096 words, acquire lock 64 by at least 1,
+// release lock 65 by 1, then descriptor 0 again.
+TEST(Registers, DecodesAPublishedDescriptor) {
+  const std::vector<uint32_t> words{4096, 0x80000, 0, 0, 0, 0, 0, 0x8141FF40};
+  const BufferDescriptor d = decode_descriptor(TileKind::kMem, words);
+  EXPECT_TRUE(d.valid);
+  EXPECT_EQ(d.length, 4096u);
+  EXPECT_EQ(d.address, 0u);
+  EXPECT_TRUE(d.use_next);
+  EXPECT_EQ(d.next, 0);
+  EXPECT_EQ(d.acquire_lock, 64);
+  EXPECT_EQ(d.acquire_value, -1);
+  EXPECT_EQ(d.release_lock, 65);
+  EXPECT_EQ(d.release_value, 1);
+}
+
 }  // namespace
 }  // namespace tandem::npu

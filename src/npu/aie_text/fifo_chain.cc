@@ -44,7 +44,10 @@ class ChainMaker {
     const int repeats = pool_.consumer < 0 ? fifo_.repeat_count.value_or(1) : 1;
     // The whole object of a join or distribute moves branch by branch, each with its own locks.
     const bool branches = link() != nullptr && (link()->is_join() || link()->is_distribute());
-    const int parts = branches && owns_ ? static_cast<int>(owner.locks.size()) : 1;
+    const size_t count = !branches           ? 1
+                         : link()->is_join() ? link()->inputs.size()
+                                             : link()->outputs.size();
+    const int parts = owns_ ? static_cast<int>(count) : 1;
     for (const int buffer : owner.buffers)
       for (int r = 0; r < repeats; ++r)
         for (int part = 0; part < parts; ++part)

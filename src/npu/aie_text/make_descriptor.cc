@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "npu/aie_text/lowering.h"
 
 namespace tandem::npu {
@@ -66,12 +68,18 @@ class DescriptorMaker {
       fail(fmt::format("the DMA of tile {} takes at most {} dimensions, not {}",
                        to_text(chain_.tile), limits_.dimensions, count));
     int64_t last = block_.offset;
+    int64_t inner = 1;  // elements of the dimensions inside, up to the length
     for (size_t i = 0; i < count; ++i) {
       const TextDimension& dimension = block_.dimensions[count - 1 - i];
       if (dimension.size < 1) fail("a dimension's size must be at least 1");
       if (dimension.stride < 1 && dimension.size > 1)
         fail(fmt::format("a stride must be at least 1, not {}", dimension.stride));
-      last += (dimension.size - 1) * dimension.stride;
+      // The length may end the pattern before its outer dimensions do.
+      const bool padded = !block_.padding.empty();
+      const int64_t turns =
+          padded ? dimension.size : std::min(dimension.size, (block_.length + inner - 1) / inner);
+      last += (turns - 1) * dimension.stride;
+      inner = std::min(inner * dimension.size, block_.length);
       const int64_t size = i == 0 ? words(dimension.size, "the innermost size") : dimension.size;
       int64_t stride = 1;
       if (i == 0)

@@ -304,6 +304,33 @@ Attribute Parser::parse_dialect_attribute() {
   fail_at(name.location, fmt::format("expected an attribute, found '#{}'", name.text));
 }
 
+namespace {
+
+// A list, a dictionary, a structure or a function type.
+Attribute parse_bracketed_attribute(Parser& p) {
+  Attribute attribute;
+  if (p.accept("[")) {
+    attribute.kind = Attribute::Kind::kArray;
+    while (!p.accept("]")) {
+      attribute.items.push_back(p.parse_attribute());
+      if (!p.token().is("]")) p.expect(",", "between list items");
+    }
+  } else if (p.token().is("{")) {
+    attribute.kind = Attribute::Kind::kDictionary;
+    attribute.fields = p.parse_dictionary();
+  } else if (p.token().is("<")) {
+    attribute = p.parse_struct();
+  } else {
+    p.parse_type_list();
+    p.expect("->", "in a function type");
+    p.parse_type_list();
+    attribute.kind = Attribute::Kind::kType;
+  }
+  return attribute;
+}
+
+}  // namespace
+
 Attribute Parser::parse_attribute() {
   if (++depth_ > 100) fail("attributes nest deeper than 100 levels");
   Attribute attribute;
@@ -358,26 +385,11 @@ Attribute Parser::parse_attribute() {
       }
       break;
     default:
-      if (first.is("[")) {
-        attribute.kind = Attribute::Kind::kArray;
-        take();
-        while (!accept("]")) {
-          attribute.items.push_back(parse_attribute());
-          if (!token_.is("]")) expect(",", "between list items");
-        }
-      } else if (first.is("{")) {
-        attribute.kind = Attribute::Kind::kDictionary;
-        attribute.fields = parse_dictionary();
-      } else if (first.is("<")) {
-        attribute = parse_struct();
-      } else if (first.is("-")) {
+      if (first.is("-")) {
         attribute = parse_number_attribute();
         if (accept(":")) attribute.type = parse_type();
-      } else if (first.is("(")) {  // a function type
-        parse_type_list();
-        expect("->", "in a function type");
-        parse_type_list();
-        attribute.kind = Attribute::Kind::kType;
+      } else if (first.is("[") || first.is("{") || first.is("<") || first.is("(")) {
+        attribute = parse_bracketed_attribute(*this);
       } else {
         fail(fmt::format("expected an attribute's value, found {}", describe(first)));
       }

@@ -75,6 +75,15 @@ void Array::load_channels() {
         channel.index = index;
       }
     }
+    for (const DmaDirection direction : {DmaDirection::kS2MM, DmaDirection::kMM2S}) {
+      DmaChannel& port = channels_.emplace_back();
+      port.tile = coordinate;
+      port.direction = direction;
+      port.control = true;
+      if (direction == DmaDirection::kMM2S) continue;
+      port.state = DmaChannel::State::kStreaming;  // always takes what comes
+      port.descriptor.length = UINT32_MAX / 4;
+    }
   }
   for (const ChannelStart& start : device().starts) {
     DmaChannel& channel = channel_at(start.tile, start.direction, start.channel);
@@ -87,16 +96,17 @@ void Array::load_channels() {
 
 void Array::load_routes() {
   for (const Route& route : device().routes) {
-    if (route.source.kind == PortKind::kTrace || route.source.kind == PortKind::kTileControl ||
-        route.destination.kind == PortKind::kSouth)
+    if (route.source.kind == PortKind::kTrace || route.destination.kind == PortKind::kSouth)
       continue;  // traces are not produced, completion tokens reach the controller by themselves
-    if (route.source.kind != PortKind::kDma || route.destination.kind != PortKind::kDma) {
+    const auto carries = [](PortKind kind) {
+      return kind == PortKind::kDma || kind == PortKind::kTileControl;
+    };
+    if (!carries(route.source.kind) || !carries(route.destination.kind)) {
       warn(route.location, "this route joins ports other than DMA channels and carries nothing");
       continue;
     }
-    DmaChannel& source = channel_at(route.source.tile, DmaDirection::kMM2S, route.source.index);
-    DmaChannel& target =
-        channel_at(route.destination.tile, DmaDirection::kS2MM, route.destination.index);
+    DmaChannel& source = stream_end(route.source, DmaDirection::kMM2S);
+    DmaChannel& target = stream_end(route.destination, DmaDirection::kS2MM);
     const StreamTarget entry{static_cast<int>(&target - channels_.data()),
                              route.keep_packet_header};
     if (route.packet_id < 0)
@@ -144,6 +154,19 @@ DmaChannel& Array::channel_at(TileCoordinate tile, DmaDirection direction, int i
                             to_text(direction), index));
   return channels_[static_cast<size_t>(state.first_channel +
                                        (direction == DmaDirection::kMM2S ? count : 0) + index)];
+}
+
+// The two ends of a tile's control port follow its DMA channels.
+DmaChannel& Array::control_port(TileCoordinate tile, DmaDirection direction) {
+  const TileState& state = tile_at(tile);
+  const auto count = static_cast<int>(geometry_->tile(state.kind).channels);
+  return channels_[static_cast<size_t>(state.first_channel + 2 * count +
+                                       (direction == DmaDirection::kMM2S ? 1 : 0))];
+}
+
+DmaChannel& Array::stream_end(const StreamPort& port, DmaDirection direction) {
+  return port.kind == PortKind::kTileControl ? control_port(port.tile, direction)
+                                             : channel_at(port.tile, direction, port.index);
 }
 
 // ---- messages ----

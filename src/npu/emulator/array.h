@@ -1,7 +1,7 @@
 // The simulated array: tiles, channels, cores and controller acting on each other through one event
 // queue. Implemented by subject: array.cc (loading, memory, locks, registers), dma.cc (channels),
-// streams.cc (transfers and bandwidth), core_interpreter.cc, controller.cc, deadlock.cc.
-// SPDX-License-Identifier: Apache-2.0
+// streams.cc (transfers and bandwidth), control_packets.cc, core_interpreter.cc, controller.cc,
+// deadlock.cc. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>
@@ -56,6 +56,8 @@ class Array {
   TileState& tile_at(TileCoordinate tile);
   TileState* find_tile(TileCoordinate tile);
   DmaChannel& channel_at(TileCoordinate tile, DmaDirection direction, int index);
+  DmaChannel& control_port(TileCoordinate tile, DmaDirection direction);
+  DmaChannel& stream_end(const StreamPort& port, DmaDirection direction);
   const DeviceDesign& device() const { return design_.devices[static_cast<size_t>(device_)]; }
   [[noreturn]] void fail(SourceLocation location, const std::string& message) const;
   void warn(SourceLocation location, const std::string& message);
@@ -112,6 +114,10 @@ class Array {
   void share_dram();
   double channel_rate(const DmaChannel& channel) const;
   void schedule_transfer_end(DmaChannel& channel, int index);
+
+  // control_packets.cc
+  void receive_control(DmaChannel& port, std::span<const std::byte> bytes);
+  void execute_control(DmaChannel& port, size_t words);
 
   // core_interpreter.cc
   void wake_core(int index);

@@ -16,6 +16,42 @@ namespace {
 // A core that computes this long without touching a lock gives the others a turn.
 constexpr int kSliceInstructions = 1'000'000;
 
+// Instructions that only read and write registers; false: a division by zero.
+bool compute(const Instruction& instruction, std::vector<int64_t>& r) {
+  const auto reg = [&r](int number) { return r[static_cast<size_t>(number)]; };
+  int64_t result = 0;
+  switch (instruction.opcode) {
+    case Opcode::kConstant: result = instruction.immediate; break;
+    case Opcode::kMove: result = reg(instruction.a); break;
+    case Opcode::kMultiplyAdd:
+      result = static_cast<int64_t>(static_cast<uint64_t>(reg(instruction.a)) +
+                                    static_cast<uint64_t>(reg(instruction.b)) *
+                                        static_cast<uint64_t>(instruction.immediate));
+      break;
+    case Opcode::kBinary: {
+      const auto value = apply_binary(static_cast<BinaryOp>(instruction.function),
+                                      reg(instruction.a), reg(instruction.b), instruction.type);
+      if (!value) return false;
+      result = *value;
+      break;
+    }
+    case Opcode::kCompare:
+      result = apply_compare(static_cast<Predicate>(instruction.function), reg(instruction.a),
+                             reg(instruction.b), instruction.type)
+                   ? 1
+                   : 0;
+      break;
+    case Opcode::kSelect:
+      result = reg(instruction.a) != 0 ? reg(instruction.b) : reg(instruction.c);
+      break;
+    default:
+      result = apply_convert(static_cast<ConvertOp>(instruction.function), reg(instruction.a),
+                             instruction.source_type, instruction.type);
+  }
+  r[static_cast<size_t>(instruction.destination)] = result;
+  return true;
+}
+
 }  // namespace
 
 void Array::wake_core(int index) {
@@ -52,40 +88,16 @@ Array::Step Array::step_core(CoreState& core, int index, const Instruction& inst
   Cycles cost = timing_.core_instruction;
   switch (instruction.opcode) {
     case Opcode::kConstant:
-      reg(instruction.destination) = instruction.immediate;
-      cost = 0;
-      break;
     case Opcode::kMove:
-      reg(instruction.destination) = reg(instruction.a);
-      cost = 0;
-      break;
-    case Opcode::kBinary: {
-      const auto value = apply_binary(static_cast<BinaryOp>(instruction.function),
-                                      reg(instruction.a), reg(instruction.b), instruction.type);
-      if (!value) fail(instruction.location, "division by zero");
-      reg(instruction.destination) = *value;
-      break;
-    }
-    case Opcode::kCompare:
-      reg(instruction.destination) =
-          apply_compare(static_cast<Predicate>(instruction.function), reg(instruction.a),
-                        reg(instruction.b), instruction.type)
-              ? 1
-              : 0;
-      break;
-    case Opcode::kSelect:
-      reg(instruction.destination) =
-          reg(instruction.a) != 0 ? reg(instruction.b) : reg(instruction.c);
-      break;
-    case Opcode::kConvert:
-      reg(instruction.destination) =
-          apply_convert(static_cast<ConvertOp>(instruction.function), reg(instruction.a),
-                        instruction.source_type, instruction.type);
-      break;
     case Opcode::kMultiplyAdd:
-      reg(instruction.destination) =
-          reg(instruction.a) + reg(instruction.b) * instruction.immediate;
-      cost = 0;
+      compute(instruction, r);
+      cost = 0;  // addresses and constants fold into other instructions
+      break;
+    case Opcode::kBinary:
+    case Opcode::kCompare:
+    case Opcode::kSelect:
+    case Opcode::kConvert:
+      if (!compute(instruction, r)) fail(instruction.location, "division by zero");
       break;
     case Opcode::kCheckIndex:
       if (reg(instruction.a) < 0 || reg(instruction.a) >= instruction.immediate)
@@ -284,6 +296,9 @@ void Array::step_call(CoreState& core, const Instruction& instruction) {
                                  site.symbol)));
     call_library_kernel(function, declaration, values);
   }
+  if (kernel == nullptr || !kernel->cycles)
+    warn(instruction.location, fmt::format("kernel '{}' has no cost: {} cycles a call are assumed",
+                                           site.symbol, timing_.unknown_kernel_call));
   cost *= timing_.kernel_cost_factor;
   if (trace_.enabled())
     trace_.add(fmt::format("core {}", to_text(core.tile)), site.symbol, core.local_time,

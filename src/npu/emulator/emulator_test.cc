@@ -173,8 +173,8 @@ TEST(Emulator, NamesTheCycleOfADeadlock) {
     })" + sequence_text(4, 4));
   const std::string error = run_error(text, {counting(0, 4), std::vector<int32_t>(4)});
   EXPECT_THAT(error, HasSubstr("deadlock: the runtime sequence waits on line"));
-  EXPECT_THAT(error, HasSubstr("the core of tile (0, 2) on line 23 waits for lock"));
-  EXPECT_THAT(error, HasSubstr("the core of tile (0, 3) on line 15 waits for lock"));
+  EXPECT_THAT(error, HasSubstr("the core of tile (0, 2) on line 20 waits for lock"));
+  EXPECT_THAT(error, HasSubstr("the core of tile (0, 3) on line 14 waits for lock"));
   EXPECT_THAT(error, HasSubstr("which closes the cycle at the core of tile (0, 2)"));
 }
 
@@ -227,8 +227,130 @@ TEST(Emulator, SameEventsWithoutData) {
   EXPECT_EQ(untouched[1], std::vector<int32_t>(64, 5));
 }
 
-// Streams `mib` MiB into each of the first `channels` channels, two a column, into mem tiles that
-// throw the data away.
+// A mem tile's ring of descriptors between the shim's two channels, in the compact spelling.
+std::string through_mem_tile(const std::string& send, size_t in, size_t out, size_t buffer) {
+  return device_text(std::string(kTiles) +
+                     fmt::format(R"(
+    %b = aie.buffer(%mem) : memref<{0}xi32>
+    %p = aie.lock(%mem) {{init = 1 : i32}}
+    %c = aie.lock(%mem) {{init = 0 : i32}}
+    aie.flow(%shim, DMA : 0, %mem, DMA : 0)
+    aie.flow(%mem, DMA : 0, %shim, DMA : 0)
+    aie.shim_dma_allocation @in(%shim, MM2S, 0)
+    aie.shim_dma_allocation @out(%shim, S2MM, 0)
+    aie.memtile_dma(%mem) {{
+      %0 = aie.dma(S2MM, 0) [{{
+        aie.use_lock(%p, AcquireGreaterEqual, 1)
+        aie.dma_bd(%b : memref<{0}xi32>)
+        aie.use_lock(%c, Release, 1)
+      }}]
+      %1 = aie.dma(MM2S, 0) [{{
+        aie.use_lock(%c, AcquireGreaterEqual, 1)
+        {1}
+        aie.use_lock(%p, Release, 1)
+      }}]
+      aie.end
+    }})",
+                                 buffer, send) +
+                     sequence_text(in, out));
+}
+
+TEST(Emulator, PadsWithZeros) {
+  std::vector<std::vector<int32_t>> arguments{counting(1, 6), std::vector<int32_t>(20, 9)};
+  run(through_mem_tile("aie.dma_bd(%b : memref<6xi32>, 0, 20, [<size = 2, stride = 3>, "
+                       "<size = 3, stride = 1>], [<const_pad_before = 1, const_pad_after = 1>, "
+                       "<const_pad_before = 2, const_pad_after = 0>])",
+                       6, 20, 6),
+      arguments);
+  EXPECT_THAT(arguments[1],
+              testing::ElementsAre(0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 0, 0, 4, 5, 6, 0, 0, 0, 0, 0));
+}
+
+TEST(Emulator, RewritesOfABusyDescriptorAreReported) {
+  constexpr size_t kWords = 16384;
+  std::vector<std::vector<int32_t>> arguments{counting(1, kWords), std::vector<int32_t>(kWords)};
+  std::string text = through_mem_tile("aie.dma_bd(%b : memref<16384xi32>)", kWords, kWords, kWords);
+  const std::string first = "id = 1 : i64";
+  text.replace(text.find(first), first.size(), "id = 0 : i64");
+  const EmulationResult result = run(text, arguments);
+  ASSERT_FALSE(result.warnings.empty());
+  EXPECT_THAT(result.warnings[0], HasSubstr("descriptor 0 of tile (0, 0) is rewritten while"));
+}
+
+TEST(Emulator, RejectsTransfersBeyondABuffer) {
+  EXPECT_THAT(run_error(adder(1), {counting(0, 64), std::vector<int32_t>(60)}),
+              HasSubstr("argument 1, beyond its end"));
+}
+
+TEST(Emulator, PacketsFindTheirDestination) {
+  const std::string text = device_text(std::string(kTiles) + R"(
+    %x = aie.buffer(%mem) : memref<4xi32>
+    %y = aie.buffer(%core) : memref<4xi32> = dense<[7, 8, 9, 10]>
+    %free = aie.lock(%mem) {init = 1 : i32}
+    %full = aie.lock(%mem) {init = 0 : i32}
+    aie.packet_flow(3) {
+      aie.packet_source<%core, DMA : 0>
+      aie.packet_dest<%mem, DMA : 0>
+    }
+    aie.packet_flow(4) {
+      aie.packet_source<%mem, DMA : 0>
+      aie.packet_dest<%shim, DMA : 0>
+    } {keep_pkt_header = true}
+    aie.shim_dma_allocation @out(%shim, S2MM, 0)
+    aie.mem(%core) {
+      %0 = aie.dma_start(MM2S, 0, ^bd, ^end)
+    ^bd:
+      aie.dma_bd(%y : memref<4xi32>) {packet = #aie.packet_info<pkt_type = 0, pkt_id = 3>}
+      aie.end
+    ^end:
+      aie.end
+    }
+    aie.memtile_dma(%mem) {
+      %0 = aie.dma(S2MM, 0) [{
+        aie.use_lock(%free, AcquireGreaterEqual, 1)
+        aie.dma_bd(%x : memref<4xi32>)
+        aie.use_lock(%full, Release, 1)
+      }]
+      %1 = aie.dma(MM2S, 0) [{
+        aie.use_lock(%full, AcquireGreaterEqual, 1)
+        aie.dma_bd(%x : memref<4xi32>) {packet = #aie.packet_info<pkt_type = 0, pkt_id = 4>}
+        aie.use_lock(%free, Release, 1)
+      }]
+      aie.end
+    }
+    aie.runtime_sequence(%b : memref<5xi32>) {
+      aiex.npu.dma_memcpy_nd(%b[0, 0, 0, 0][1, 1, 1, 5][0, 0, 0, 1]) {metadata = @out, id = 1 : i64} : memref<5xi32>
+      aiex.npu.dma_wait {symbol = @out}
+    })");
+  std::vector<std::vector<int32_t>> arguments{std::vector<int32_t>(5)};
+  run(text, arguments);
+  // The header: packet 4 from row 1, column 0, and a bit that makes the parity odd.
+  EXPECT_EQ(static_cast<uint32_t>(arguments[0][0]), 0x80010004u);
+  EXPECT_THAT(std::vector<int32_t>(arguments[0].begin() + 1, arguments[0].end()),
+              testing::ElementsAre(7, 8, 9, 10));
+}
+
+TEST(Emulator, EndsARunThatNeverEnds) {
+  const Design design = parse_design(device_text(std::string(kTiles) + R"(
+    aie.core(%core) {
+      cf.br ^again
+    ^again:
+      cf.br ^again
+    }
+    aie.runtime_sequence() {
+      aiex.npu.sync {column = 0 : i32, row = 0 : i32, direction = 0 : i32, channel = 0 : i32, column_num = 1 : i32, row_num = 1 : i32}
+    })"));
+  EmulatorOptions options;
+  options.cycle_limit = 5'000'000;
+  try {
+    emulate(design, options, {});
+    ADD_FAILURE() << "the run ended";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kTimeout);
+  }
+}
+
+// Streams 64 MiB through each of `channels` shim channels into mem tiles that overwrite it.
 double read_gigabytes_per_second(int channels, bool spread, double clock_hz) {
   const uint64_t words = 64ull << 18;
   std::string body;

@@ -153,7 +153,10 @@ void Array::deliver(DmaChannel& source, const std::vector<StreamTarget>& list) {
     gather(source, source.position, std::span(scratch_).subspan(source.moving_fifo));
     for (const StreamTarget& entry : list) {
       DmaChannel& target = channels_[static_cast<size_t>(entry.channel)];
-      scatter(target, target.position, scratch_);
+      if (target.control)
+        receive_control(target, scratch_);
+      else
+        scatter(target, target.position, scratch_);
     }
   }
   fifo.size -= source.moving_fifo;
@@ -186,10 +189,10 @@ void Array::finish_transfer(int index) {
   for (const StreamTarget& entry : list) {
     DmaChannel& target = channels_[static_cast<size_t>(entry.channel)];
     target.busy = false;
-    target.position += source.moving / 4;
+    if (!target.control) target.position += source.moving / 4;
     target.total_bytes += source.moving;
     target.busy_cycles += now_ - source.began;
-    if (target.tile.row == 0) host_written_ += source.moving;
+    if (target.tile.row == 0 && !target.control) host_written_ += source.moving;
     if (packet_over) target.owner = -1;
   }
   if (from_memory > 0 && sent_all) finish_descriptor(index);

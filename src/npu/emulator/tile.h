@@ -86,6 +86,10 @@ struct DmaChannel {
   uint64_t generation = 0;
   uint64_t transfer_generation = 0;
 
+  // A tile's control port rather than its DMA: packets arriving write and read registers.
+  bool control = false;
+  std::vector<uint32_t> control_words;  // of a packet not complete yet
+
   // Stream side.
   std::vector<StreamTarget> circuit;                  // MM2S
   std::array<std::vector<StreamTarget>, 32> packets;  // MM2S, by packet id

@@ -130,7 +130,7 @@ void NpuBackendImpl::open_emulator() {
   options.emulator.kernels = &kernel_table_;
   options.zero_results = options_.zero_results;
   info_.name = "npu-emu";
-  info_.device = fmt::format("{} array at {:.3f} GHz, emulated", geometry_->name,
+  info_.device = fmt::format("{} array at {:.3f} GHz", geometry_->name,
                              options.emulator.timing.clock_hz / 1e9);
   info_.emulated = true;
   auto fake = std::make_unique<FakeDriver>(options);

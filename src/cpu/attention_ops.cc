@@ -11,8 +11,6 @@
 namespace tandem::cpu {
 namespace {
 
-constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 KvKind kv_kind(DType dtype) {
   if (dtype == DType::kF32) return KvKind::kF32;
   return dtype == DType::kF16 ? KvKind::kF16 : KvKind::kI8;
@@ -174,7 +172,7 @@ class AttentionOp : public CpuKernel {
   }
 
   size_t states_offset() const {
-    return round_up(kernels_.attention_scratch(group_, spec().config->head_dim) * sizeof(float));
+    return align_up(kernels_.attention_scratch(group_, spec().config->head_dim) * sizeof(float));
   }
 
   KvPlane plane_of(const TensorView& values, const TensorView& scales, uint32_t plane) const {

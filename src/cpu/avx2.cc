@@ -7,6 +7,7 @@ TANDEM_TARGET_BEGIN("avx2,fma,f16c")
 namespace tandem::cpu::avx2 {
 namespace {
 
+// In this order: each uses those before it.
 #include "cpu/simd_avx2.h"
 
 #include "cpu/rows-inl.h"

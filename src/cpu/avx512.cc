@@ -7,6 +7,7 @@ TANDEM_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c
 namespace tandem::cpu::avx512 {
 namespace {
 
+// In this order: each uses those before it.
 #include "cpu/simd_avx512.h"
 
 #include "cpu/rows-inl.h"

@@ -12,17 +12,15 @@ namespace {
 // thread doing it while the others wait at a barrier.
 constexpr size_t kPrivateElements = 16384;
 
-constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // Parts of QuantizedRows lie one after the other; four arrays of 4-byte elements follow the quants.
 size_t quantized_size(size_t elements) {
-  return round_up(elements) + 3 * round_up(elements / kBlock * 4) + round_up(elements / 16 * 4);
+  return align_up(elements) + 3 * align_up(elements / kBlock * 4) + align_up(elements / 16 * 4);
 }
 
 QuantizedRows place_quantized(std::byte* memory, size_t elements) {
   const auto take = [&](size_t bytes) {
     std::byte* at = memory;
-    memory += round_up(bytes);
+    memory += align_up(bytes);
     return at;
   };
   const size_t blocks = elements / kBlock;
@@ -61,7 +59,7 @@ class MatmulOp : public CpuKernel {
     check_operand(args[0], DType::kF32, max_rows(), outputs_);
     check_operand(args[1], DType::kF32, max_rows(), inputs_);
     const size_t elements = size_t{max_rows()} * inputs_;
-    const size_t own = round_up(inputs_ * sizeof(float)) +
+    const size_t own = align_up(inputs_ * sizeof(float)) +
                        (quantizes_ ? quantized_size(std::min(elements, kPrivateElements)) : 0);
     return {quantizes_ && elements > kPrivateElements ? quantized_size(elements) : 0, own};
   }
@@ -117,7 +115,7 @@ class MatmulOp : public CpuKernel {
   }
 
   QuantizedRows quantized(const Run& run) const {
-    std::byte* memory = is_private(run) ? run.own + round_up(inputs_ * sizeof(float)) : run.shared;
+    std::byte* memory = is_private(run) ? run.own + align_up(inputs_ * sizeof(float)) : run.shared;
     return place_quantized(memory, size_t{row_count(run)} * inputs_);
   }
 

@@ -30,6 +30,9 @@ struct Run {
   std::byte* own;     // scratch of the calling thread
 };
 
+// Parts of scratch memory start on cache lines.
+constexpr size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 struct ScratchSize {
   size_t shared = 0, own = 0;  // bytes
 };

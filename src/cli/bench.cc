@@ -54,7 +54,7 @@ BenchContext context_of(Engine& engine, const ModelOptions& options) {
   context.model_size = engine.weights().size();
   context.parameter_count = engine.weights().parameter_count();
   context.batch = engine.options().batch;
-  context.micro_batch = engine.options().micro_batch;
+  context.micro_batch = options.engine.micro_batch;  // as asked for: a short context lowers it
   context.threads = engine.options().threads;
   context.kv = kv_type_name(engine.options().kv);
   return context;
@@ -68,6 +68,7 @@ void run_bench(BenchOptions& options) {
       options.model.engine.context =
           std::max(options.model.engine.context, test.depth + test.tokens());
   const std::unique_ptr<Engine> engine = open_engine(options.model);
+  for (const BenchmarkTest& test : tests) check_fits(*engine, test);
   BenchContext context = context_of(*engine, options.model);
   context.read_bandwidth = engine->backends().front()->measure_read_bandwidth();
 

@@ -79,11 +79,15 @@ MeanDeviation mean_deviation(std::span<const double> samples) {
   return {mean, samples.size() > 1 ? std::sqrt(squares / (count - 1)) : 0};
 }
 
-BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_t repetitions) {
+void check_fits(const Engine& engine, const BenchmarkTest& test) {
   if (test.depth + test.tokens() > engine.options().context)
     throw Error(ErrorCode::kUsage,
                 fmt::format("test {} needs a context of {} tokens, there are {}; give -c",
                             test.name(), test.depth + test.tokens(), engine.options().context));
+}
+
+BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_t repetitions) {
+  check_fits(engine, test);
   const std::vector<int32_t> tokens =
       random_tokens(test.depth + test.prompt + 1, engine.config().vocab);
   BenchmarkResult result;

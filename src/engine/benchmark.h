@@ -35,7 +35,10 @@ struct MeanDeviation {
 };
 MeanDeviation mean_deviation(std::span<const double> samples);
 
-// Throws kUsage when the test does not fit the engine's context. Stops between repetitions when
+// Throws kUsage when the test does not fit the engine's context.
+void check_fits(const Engine& engine, const BenchmarkTest& test);
+
+// Throws as check_fits() does. Stops between repetitions when
 // Ctrl-C was pressed, with fewer samples.
 BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_t repetitions);
 

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+namespace tandem {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kProcessLimit{60}, kScreenLimit{10};
+
+// In the child: never returns.
+[[noreturn]] void execute(const std::vector<std::string>& arguments,
+                          const std::map<std::string, std::string>& environment) {
+  for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
+  std::vector<char*> pointers = {const_cast<char*>(TANDEM_BINARY)};
+  for (const std::string& argument : arguments)
+    pointers.push_back(const_cast<char*>(argument.c_str()));
+  pointers.push_back(nullptr);
+  execv(TANDEM_BINARY, pointers.data());
+  _exit(127);
+}
+
+void redirect(const std::filesystem::path& path, int flags, int to) {
+  const int file = open(path.c_str(), flags, 0600);
+  if (file < 0 || dup2(file, to) < 0) _exit(126);
+}
+
+void prepare_child(const ProcessOptions& options, const TemporaryFolder& folder) {
+  constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
+  redirect(folder / "in", O_RDONLY, STDIN_FILENO);
+  redirect(folder / "err", kWrite, STDERR_FILENO);
+  if (options.close_output) {
+    std::array<int, 2> ends{};
+    if (pipe(ends.data()) != 0) _exit(126);
+    close(ends[0]);
+    dup2(ends[1], STDOUT_FILENO);
+  } else {
+    redirect(options.out_path.empty() ? folder / "out" : std::filesystem::path(options.out_path),
+             kWrite, STDOUT_FILENO);
+  }
+  if (options.file_limit >= 0) {
+    const auto limit = static_cast<rlim_t>(options.file_limit);
+    const rlimit limits = {limit, limit};
+    setrlimit(RLIMIT_FSIZE, &limits);
+  }
+  signal(SIGINT, SIG_DFL);
+  signal(SIGPIPE, SIG_DFL);
+}
+
+bool is_filled(const std::filesystem::path& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && status.st_size > 0;
+}
+
+}  // namespace
+
+Outcome run_tandem(const std::vector<std::string>& arguments, const ProcessOptions& options) {
+  const TemporaryFolder folder;
+  folder.write("in", options.input);
+  const pid_t process = fork();
+  if (process == 0) {
+    prepare_child(options, folder);
+    execute(arguments, options.environment);
+  }
+  int status = 0;
+  bool interrupted = options.interrupt_after_ms < 0;
+  const auto limit = Clock::now() + kProcessLimit;
+  while (waitpid(process, &status, WNOHANG) == 0) {
+    if (!interrupted && is_filled(folder / "out")) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(options.interrupt_after_ms));
+      kill(process, SIGINT);
+      interrupted = true;
+    }
+    if (Clock::now() > limit) kill(process, SIGKILL);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  Outcome outcome;
+  if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
+  outcome.out = read_file(folder / "out");
+  outcome.err = read_file(folder / "err");
+  return outcome;
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "tandem_cli_XXXXXX").string();
+  path_ = mkdtemp(pattern.data());
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+size_t TemporaryFolder::count() const {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
+}
+
+void TemporaryFolder::write(const std::string& name, const std::string& content) const {
+  std::ofstream(path_ / name, std::ios::binary) << content;
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TerminalProcess::TerminalProcess(const std::vector<std::string>& arguments,
+                                 const std::map<std::string, std::string>& environment) {
+  winsize size = {};
+  size.ws_row = 24;
+  size.ws_col = 200;
+  process_ = forkpty(&terminal_, nullptr, nullptr, &size);
+  if (process_ == 0) {
+    signal(SIGINT, SIG_DFL);
+    execute(arguments, environment);
+  }
+}
+
+TerminalProcess::~TerminalProcess() {
+  if (process_ > 0) finish();
+  close(terminal_);
+}
+
+void TerminalProcess::type(const std::string& keys) const {
+  if (write(terminal_, keys.data(), keys.size()) != static_cast<ssize_t>(keys.size())) abort();
+}
+
+bool TerminalProcess::read_some(int timeout_ms) {
+  pollfd waiting = {terminal_, POLLIN, 0};
+  if (poll(&waiting, 1, timeout_ms) <= 0) return false;
+  std::array<char, 4096> buffer;
+  const ssize_t got = read(terminal_, buffer.data(), buffer.size());
+  if (got <= 0) return false;
+  screen_.append(buffer.data(), static_cast<size_t>(got));
+  return true;
+}
+
+bool TerminalProcess::wait_for(const std::string& text) {
+  const auto limit = Clock::now() + kScreenLimit;
+  while (Clock::now() < limit) {
+    const size_t found = screen_.find(text, seen_);
+    if (found != std::string::npos) {
+      seen_ = found + text.size();
+      return true;
+    }
+    read_some(100);
+  }
+  return false;
+}
+
+int TerminalProcess::finish() {
+  int status = 0;
+  const auto limit = Clock::now() + kScreenLimit;
+  while (waitpid(process_, &status, WNOHANG) == 0) {
+    read_some(20);
+    if (Clock::now() > limit) kill(process_, SIGKILL);
+  }
+  process_ = -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace tandem

@@ -330,6 +330,38 @@ TEST(Emulator, PacketsFindTheirDestination) {
               testing::ElementsAre(7, 8, 9, 10));
 }
 
+// Registers, parameters, tasks with repeats and a chain, all without a core.
+TEST(Emulator, RunsTasksAndRegisterWrites) {
+  const std::string text = device_text(std::string(kTiles) + R"(
+    %p = aie.buffer(%mem) {sym_name = "p"} : memref<4xi32>
+    aie.flow(%mem, DMA : 0, %shim, DMA : 0)
+    memref.global "private" constant @words : memref<2xi32> = dense<[21, 22]>
+    aie.runtime_sequence(%b : memref<12xi32>) {
+      aiex.npu.rtp_write(@p, 0, 20)
+      %w = memref.get_global @words : memref<2xi32>
+      aiex.npu.blockwrite(%w) {buffer = @p, address = 1 : ui32} : memref<2xi32>
+      aiex.npu.write32 {buffer = @p, address = 3 : ui32, value = 0xFF : ui32}
+      aiex.npu.maskwrite32 {buffer = @p, address = 3 : ui32, value = 23 : ui32, mask = 0xFF : ui32}
+      %out = aiex.dma_configure_task(%shim, S2MM, 0) {
+        aie.dma_bd(%b : memref<12xi32>, 4, 8)
+        aie.next_bd ^rest
+      ^rest:
+        aie.dma_bd(%b : memref<12xi32>, 0, 4)
+        aie.end
+      } {issue_token = true}
+      aiex.dma_start_task(%out)
+      %in = aiex.dma_configure_task(%mem, MM2S, 0) {
+        aie.dma_bd(%p : memref<4xi32>, 0, 4)
+        aie.end
+      } {repeat_count = 2 : i32}
+      aiex.dma_start_task(%in)
+      aiex.dma_await_task(%out)
+    })");
+  std::vector<std::vector<int32_t>> arguments{std::vector<int32_t>(12)};
+  run(text, arguments);
+  EXPECT_THAT(arguments[0], testing::ElementsAre(20, 21, 22, 23, 20, 21, 22, 23, 20, 21, 22, 23));
+}
+
 TEST(Emulator, EndsARunThatNeverEnds) {
   const Design design = parse_design(device_text(std::string(kTiles) + R"(
     aie.core(%core) {

@@ -3,7 +3,7 @@
 
 # Debian packages that a build needs, and those that only the tests need.
 build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev libfmt-dev
-  libspdlog-dev libedit-dev libvulkan-dev libvulkan-volk-dev glslc spirv-tools)
+  libspdlog-dev libedit-dev libvulkan-dev libvulkan-volk-dev glslc spirv-tools nettle-dev)
 test_packages=(libgtest-dev libgmock-dev libsentencepiece-dev libprotobuf-dev clang-format git
   mesa-vulkan-drivers vulkan-validationlayers)
 deep_packages=(clang clang-tidy libclang-rt-14-dev llvm libbenchmark-dev)

@@ -6,10 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <optional>
 #include <random>
 
-#include "base/env.h"
 #include "support/compare.h"
 #include "support/random_weights.h"
 #include "support/reference.h"
@@ -86,16 +84,11 @@ size_t memory_size(const Case& c) {
   return (size_t{c.rows} + 8) * (3 * widest + 512) * 4 + cache * 4 + (1 << 16);
 }
 
-uint32_t seed() {
-  const std::optional<std::string> text = env("TANDEM_SEED");
-  return text ? static_cast<uint32_t>(std::stoul(*text)) : 1;
-}
-
 CaseRun::CaseRun(Backend& backend, const Case& c, Rounding rounding)
     : backend_(backend),
       c_(c),
       rounding_(rounding),
-      random_(seed()),
+      random_(random_seed()),
       memory_(memory_size(c), "a conformance case") {
   c_.config.norm_epsilon = 1e-6f;
   c_.config.embedding_scale = 25.298f;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/random_weights.h"
 
+#include <charconv>
 #include <cstring>
+#include <string>
 
+#include "base/env.h"
+#include "base/error.h"
 #include "tensor/half.h"
 #include "tensor/quantize.h"
 
@@ -15,6 +19,15 @@ bool has_minimum(DType dtype) {
 }
 
 }  // namespace
+
+uint32_t random_seed() {
+  const std::string text = env("TANDEM_SEED").value_or("1");
+  uint32_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw Error(ErrorCode::kUsage, "TANDEM_SEED=" + text + " is not a number");
+  return seed;
+}
 
 std::vector<std::byte> random_weights(DType dtype, size_t count, std::mt19937& random) {
   std::vector<std::byte> bytes(dtype_size(dtype, count));

@@ -187,5 +187,14 @@ TEST(Devices, ListsTheCpu) {
   EXPECT_EQ(devices[0]["usable"], true);
 }
 
+TEST(Env, IsWhatTheDebuggingPageShows) {
+  const std::string page = read_file("docs/debugging.md");
+  std::istringstream lines(expect_output({"env"}));
+  for (std::string line; std::getline(lines, line);) {
+    line.resize(std::min(line.size(), line.find(", now ")));
+    EXPECT_NE(page.find(line + "\n"), std::string::npos) << line;
+  }
+}
+
 }  // namespace
 }  // namespace tandem

@@ -97,6 +97,8 @@ uint32_t count_compute_units(VkPhysicalDevice physical) {
 }
 
 void describe_memory(VkPhysicalDevice physical, VulkanDeviceInfo& info) {
+  // RADV crashes when asked for the budget of a chip it only compiles for.
+  if (info.name.starts_with("Null hardware")) info.memory_budget = false;
   VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{};
   budget.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT;
   VkPhysicalDeviceMemoryProperties2 memory{};
@@ -223,9 +225,7 @@ VulkanDeviceInfo describe(VkInstance instance, VkPhysicalDevice physical, uint32
   VulkanDeviceInfo info;
   info.index = index;
   info.host_import = has_extension(physical, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
-  // RADV crashes when asked for the budget of a chip it only compiles for.
-  info.memory_budget = has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) &&
-                       !info.name.starts_with("Null hardware");
+  info.memory_budget = has_extension(physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   info.pipeline_statistics =
       has_extension(physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   const bool matrix = has_extension(physical, kCooperativeMatrix);

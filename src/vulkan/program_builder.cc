@@ -8,6 +8,9 @@
 
 namespace tandem::vulkan {
 
+// Stands for memory where dispatches are listed, not run.
+constexpr VkDeviceAddress kNowhere = 4096;
+
 ProgramBuilder::ProgramBuilder(Context& context, Recorder& recorder, VkDeviceAddress batch,
                                VkDeviceAddress counters)
     : context_(context), recorder_(recorder), batch_(batch), counters_(counters) {}
@@ -40,6 +43,7 @@ Chain ProgramBuilder::next_chain(Grid grid) {
 }
 
 VkDeviceAddress ProgramBuilder::scratch(Scratch use, size_t size, bool zeroed) {
+  if (recorder_.lists_only()) return kNowhere;
   Piece& piece = scratch_[static_cast<size_t>(use)];
   // Zeroed memory holds counters whose place depends on the size.
   if (zeroed ? piece.size == size : piece.size >= size) return piece.address;
@@ -54,6 +58,7 @@ VkDeviceAddress ProgramBuilder::scratch(Scratch use, size_t size, bool zeroed) {
 }
 
 VkDeviceAddress ProgramBuilder::table_bytes(const void* values, size_t size) {
+  if (recorder_.lists_only()) return kNowhere;
   Buffer buffer = context_.memory.allocate(size, Placement::kDevice, "tables");
   context_.memory.upload(buffer, 0, size, [&](std::span<std::byte> chunk, size_t first) {
     std::memcpy(chunk.data(), static_cast<const std::byte*>(values) + first, chunk.size());

@@ -26,7 +26,7 @@ VkCommandBuffer CommandPool::allocate() {
 }
 
 Recorder::Recorder(CommandPool& pool, VkQueryPool queries, uint32_t query_capacity)
-    : pool_(pool), queries_(queries), query_capacity_(query_capacity) {
+    : pool_(&pool), queries_(queries), query_capacity_(query_capacity) {
   begin();
   if (queries_ != VK_NULL_HANDLE) vkCmdResetQueryPool(commands_, queries_, 0, query_capacity_);
   // Programs share scratch memory, so each waits for the one before.
@@ -34,7 +34,7 @@ Recorder::Recorder(CommandPool& pool, VkQueryPool queries, uint32_t query_capaci
 }
 
 void Recorder::begin() {
-  commands_ = pool_.allocate();
+  commands_ = pool_->allocate();
   VkCommandBufferBeginInfo info{};
   info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
   info.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;
@@ -51,17 +51,20 @@ void Recorder::dispatch_bytes(const Pipeline& pipeline, const void* push, size_t
   TANDEM_CHECK(size == pipeline.push_constant_size, "%s takes %u bytes of push constants, not %zu",
                pipeline.name.c_str(), pipeline.push_constant_size, size);
   dispatches_.push_back({cost, &pipeline, query_count_});
+  ++statistics_.dispatches;
+  statistics_.bytes += cost.bytes;
+  if (pool_ == nullptr) return;
   timestamp();
   vkCmdBindPipeline(commands_, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle);
   vkCmdPushConstants(commands_, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                      static_cast<uint32_t>(size), push);
   vkCmdDispatch(commands_, grid.x, grid.y, grid.z);
-  ++statistics_.dispatches;
-  statistics_.bytes += cost.bytes;
 }
 
 // Exact stages and accesses: the all-commands form costs 2.5 times as much on an H200.
 void Recorder::memory_barrier(VkPipelineStageFlags2 stage, VkAccessFlags2 access) {
+  ++statistics_.barriers;
+  if (pool_ == nullptr) return;
   VkMemoryBarrier2 barrier{};
   barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2;
   barrier.srcStageMask = VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT;
@@ -73,7 +76,6 @@ void Recorder::memory_barrier(VkPipelineStageFlags2 stage, VkAccessFlags2 access
   dependency.memoryBarrierCount = 1;
   dependency.pMemoryBarriers = &barrier;
   vkCmdPipelineBarrier2(commands_, &dependency);
-  ++statistics_.barriers;
 }
 
 void Recorder::barrier() {
@@ -86,12 +88,14 @@ void Recorder::barrier_to_host() {
 }
 
 void Recorder::cut() {
+  if (pool_ == nullptr) return;
   VK_TRY(vkEndCommandBuffer(commands_));
   finished_.push_back(commands_);
   begin();
 }
 
 std::vector<VkCommandBuffer> Recorder::finish() {
+  if (pool_ == nullptr) return {};
   timestamp();
   VK_TRY(vkEndCommandBuffer(commands_));
   finished_.push_back(commands_);

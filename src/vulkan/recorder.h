@@ -55,6 +55,8 @@ class CommandPool {
 // command of all is a barrier against what was submitted before.
 class Recorder {
  public:
+  // Keeps the list of dispatches only, with no command buffer.
+  Recorder() = default;
   // With `queries`, a timestamp is written before each dispatch and after the last.
   Recorder(CommandPool& pool, VkQueryPool queries = VK_NULL_HANDLE, uint32_t query_capacity = 0);
 
@@ -70,6 +72,7 @@ class Recorder {
   // Ends recording. The recorder is spent.
   std::vector<VkCommandBuffer> finish();
 
+  bool lists_only() const { return pool_ == nullptr; }
   const RecorderStatistics& statistics() const { return statistics_; }
   const std::vector<RecordedDispatch>& dispatches() const { return dispatches_; }
 
@@ -80,9 +83,9 @@ class Recorder {
   void memory_barrier(VkPipelineStageFlags2 stage, VkAccessFlags2 access);
   void timestamp();
 
-  CommandPool& pool_;
-  VkQueryPool queries_;
-  uint32_t query_capacity_, query_count_ = 0;
+  CommandPool* pool_ = nullptr;
+  VkQueryPool queries_ = VK_NULL_HANDLE;
+  uint32_t query_capacity_ = 0, query_count_ = 0;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
   std::vector<VkCommandBuffer> finished_;
   RecorderStatistics statistics_;

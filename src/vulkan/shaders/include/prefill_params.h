@@ -35,9 +35,9 @@ struct PrepareRowsParams {
 // to three matrices of one format whose outputs lie side by side.
 struct MatmulParams {
   uint64_t batch;
-  uint64_t x;      // as prepare_rows.comp writes it, [rows, k]
+  uint64_t x;  // as prepare_rows.comp writes it, [rows, k]
   uint64_t scale;
-  uint64_t y;      // f32 [rows, y_stride]; with split K f32 [splits, max_rows, y_stride]
+  uint64_t y;  // f32 [rows, y_stride]; with split K f32 [splits, max_rows, y_stride]
   uint64_t w[3];
   uint n_end[3];  // column of y where each matrix ends; equal ends for those not used
   uint k;

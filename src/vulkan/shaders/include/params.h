@@ -69,9 +69,9 @@ struct RmsNormParams {
   float epsilon;
 };
 TANDEM_CONSTANT kSpecNormMode = 1;
-TANDEM_CONSTANT kNormPlain = 0;  // x / rms(x) * w
-TANDEM_CONSTANT kNormAdd = 1;    // base + x / rms(x) * w
-TANDEM_CONSTANT kNormCopy = 2;   // x
+TANDEM_CONSTANT kNormPlain = 0;      // x / rms(x) * w
+TANDEM_CONSTANT kNormAdd = 1;        // base + x / rms(x) * w
+TANDEM_CONSTANT kNormCopy = 2;       // x
 TANDEM_CONSTANT kSpecOnOutputs = 2;  // 1: as many rows as the step has outputs
 
 // gather.comp: target[i] = x[output_row[i]]
@@ -92,27 +92,27 @@ struct GegluParams {
 // outputs lie side by side, or for gate and up whose outputs become gelu_tanh(gate) * up.
 struct MatvecParams {
   uint64_t batch;
-  uint64_t x;         // [rows, x_stride]
-  uint64_t add;       // kPrologueAddNorm: x + add / rms(add) * add_norm replaces x
+  uint64_t x;    // [rows, x_stride]
+  uint64_t add;  // kPrologueAddNorm: x + add / rms(add) * add_norm replaces x
   uint64_t add_norm;
   uint64_t norm;
   uint64_t x_target;  // kPrologueAddNorm: receives the replaced x, [rows, x_stride]
   uint64_t target;    // [rows, target_stride]
   uint64_t w[3];
-  uint n_end[3];      // output where each matrix ends; equal ends for those not used
-  uint row_size;      // bytes
+  uint n_end[3];  // output where each matrix ends; equal ends for those not used
+  uint row_size;  // bytes
   uint x_stride, target_stride;
   float epsilon;
   Chain chain;
 };
-TANDEM_CONSTANT kSpecGroups = 1;     // K / 32
+TANDEM_CONSTANT kSpecGroups = 1;  // K / 32
 TANDEM_CONSTANT kSpecPrologue = 2;
-TANDEM_CONSTANT kSpecPairs = 3;      // 1: gate and up
-TANDEM_CONSTANT kSpecLanes = 4;      // invocations that share a row: a power of two
-TANDEM_CONSTANT kSpecUnroll = 5;     // groups an invocation loads at a time
-TANDEM_CONSTANT kSpecSplits = 6;     // parts of K summed by different subgroups
-TANDEM_CONSTANT kSpecQuads = 7;      // ceil(K / 4 / workgroup)
-TANDEM_CONSTANT kSpecPartials = 8;   // floats of shared memory for splits
+TANDEM_CONSTANT kSpecPairs = 3;     // 1: gate and up
+TANDEM_CONSTANT kSpecLanes = 4;     // invocations that share a row: a power of two
+TANDEM_CONSTANT kSpecUnroll = 5;    // groups an invocation loads at a time
+TANDEM_CONSTANT kSpecSplits = 6;    // parts of K summed by different subgroups
+TANDEM_CONSTANT kSpecQuads = 7;     // ceil(K / 4 / workgroup)
+TANDEM_CONSTANT kSpecPartials = 8;  // floats of shared memory for splits
 TANDEM_CONSTANT kSpecRowKind = 9;
 TANDEM_CONSTANT kRowsAll = 0;
 TANDEM_CONSTANT kRowsGathered = 1;  // row i works on row output_row[i] of x, for each output
@@ -128,7 +128,7 @@ struct AttentionDecodeParams {
   uint64_t target;  // [rows, heads * head_dim]
   uint64_t k, v, k_scale, v_scale;
   uint64_t q_norm, k_norm;
-  uint64_t facts;   // AttentionFacts
+  uint64_t facts;    // AttentionFacts
   uint64_t scratch;  // partial results, then arrival counters
   uint qkv_stride, target_stride;
   uint capacity, cache_stride, scale_stride;  // of a position's row
@@ -150,11 +150,11 @@ TANDEM_CONSTANT kSpecPositionLanes = 5;  // invocations that share a position
 TANDEM_CONSTANT kCacheF16 = 0;
 TANDEM_CONSTANT kCacheQ8 = 1;
 TANDEM_CONSTANT kCacheF32 = 2;
-TANDEM_CONSTANT kModeFused = 0;   // write this row's k and v, then attend
-TANDEM_CONSTANT kModeWrite = 1;   // only write
-TANDEM_CONSTANT kModeAttend = 2;  // only attend
-TANDEM_CONSTANT kModeRotate = 3;  // write, and replace q and k of qkv by their rotated norms
-TANDEM_CONSTANT kModeReady = 4;   // attend with q as qkv has it
+TANDEM_CONSTANT kModeFused = 0;        // write this row's k and v, then attend
+TANDEM_CONSTANT kModeWrite = 1;        // only write
+TANDEM_CONSTANT kModeAttend = 2;       // only attend
+TANDEM_CONSTANT kModeRotate = 3;       // write, and replace q and k of qkv by their rotated norms
+TANDEM_CONSTANT kModeReady = 4;        // attend with q as qkv has it
 TANDEM_CONSTANT kSplitPositions = 64;  // fewer are not worth a workgroup
 
 // top_k.comp: the k largest values of each row, the lower id first on a tie.

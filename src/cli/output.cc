@@ -15,7 +15,9 @@ namespace {
 
 [[noreturn]] void stdout_failed() {
   throw Error(ErrorCode::kInternal,
-              fmt::format("writing to standard output failed: {}", std::strerror(errno)));
+              fmt::format("writing to standard output failed: {}; free some space or write to "
+                          "another place",
+                          std::strerror(errno)));
 }
 
 }  // namespace

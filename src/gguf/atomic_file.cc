@@ -19,8 +19,12 @@ constexpr mode_t kMode = 0666;  // less the process's umask
 
 [[noreturn]] void fail(std::string_view activity, const std::filesystem::path& path, int reason) {
   const bool missing = reason == ENOENT || reason == ENOTDIR;
+  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
   throw Error(missing ? ErrorCode::kNotFound : ErrorCode::kInternal,
-              fmt::format("cannot {} {}: {}", activity, path.string(), std::strerror(reason)));
+              fmt::format("cannot {} {}: {}{}", activity, path.string(), std::strerror(reason),
+                          missing ? "; choose a folder that exists"
+                          : full  ? "; free some space or choose another place"
+                                  : ""));
 }
 
 // Path under which the kernel shows an open file.

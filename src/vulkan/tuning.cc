@@ -25,6 +25,7 @@ constexpr std::array kRows = {
          .matvec_workgroup = 512,
          .matvec_per_unit = 2,
          .matvec_unroll = 2,
+         .matvec_splits = 1,
          .attention_workgroup = 64,
          .attention_per_unit = 2,
          .norm_workgroup = 64,
@@ -39,6 +40,7 @@ constexpr std::array kRows = {
          .matvec_workgroup = 256,
          .matvec_per_unit = 4,
          .matvec_unroll = 2,
+         .matvec_splits = 16,
          .attention_workgroup = 128,
          .attention_per_unit = 4,
          .norm_workgroup = 256,
@@ -53,6 +55,7 @@ constexpr std::array kRows = {
          .matvec_workgroup = 1024,
          .matvec_per_unit = 1,
          .matvec_unroll = 3,
+         .matvec_splits = 16,
          .attention_workgroup = 256,
          .attention_per_unit = 2,
          .norm_workgroup = 512,
@@ -67,6 +70,7 @@ constexpr std::array kRows = {
          .matvec_workgroup = 64,
          .matvec_per_unit = 2,
          .matvec_unroll = 2,
+         .matvec_splits = 16,
          .attention_workgroup = 128,
          .attention_per_unit = 4,
          .norm_workgroup = 256,
@@ -104,13 +108,13 @@ const Tuning& tuning_for(const VulkanDeviceInfo& info) {
 // among equals the one with fewer splits, then more loads in flight, then longer runs.
 MatvecShape choose_shape(const Tuning& tuning, uint32_t subgroup, uint32_t outputs, uint32_t groups,
                          uint32_t workgroups) {
-  constexpr uint32_t kLeastLanes = 4, kMostSplits = 16;
+  constexpr uint32_t kLeastLanes = 4;
   constexpr uint32_t kMostPartials = 1024;  // outputs times splits of a workgroup
   const uint32_t subgroups = std::max(1u, tuning.matvec_workgroup / subgroup);
   const uint32_t count = divide_up(outputs, workgroups);
   MatvecShape best;
   uint64_t least = std::numeric_limits<uint64_t>::max();
-  for (uint32_t splits = 1; splits <= kMostSplits; ++splits)
+  for (uint32_t splits = 1; splits <= tuning.matvec_splits; ++splits)
     for (uint32_t unroll = tuning.matvec_unroll; unroll >= 1; --unroll)
       for (uint32_t lanes = subgroup; lanes >= std::min(kLeastLanes, subgroup); lanes /= 2) {
         const uint32_t chunks = divide_up(groups, lanes * unroll);

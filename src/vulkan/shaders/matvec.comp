@@ -166,10 +166,11 @@ void emit(uint local, uint split, bool valid, FloatArray target, uint first) {
   [[unroll]] for (uint r = 0; r < kRows; ++r)
     [[unroll]] for (uint offset = kLanes / 2; offset > 0; offset /= 2)
       sums[r] += subgroupShuffleXor(sums[r], offset);
-  if (!valid || lane() != 0) return;
-  if (kSplits == 1) {
+  // No return: inlined it is a loop, see attention_decode.comp.
+  const bool stores = valid && lane() == 0;
+  if (stores && kSplits == 1) {
     target.at[first + local] = finish(sums[0], sums[kRows - 1]);
-  } else {
+  } else if (stores) {
     [[unroll]] for (uint r = 0; r < kRows; ++r)
       partials[(local * kSplits + split) * kRows + r] = sums[r];
   }
@@ -177,12 +178,15 @@ void emit(uint local, uint split, bool valid, FloatArray target, uint first) {
 
 void sum_partials(FloatArray target, uint first, uint count) {
   barrier();
-  for (uint i = gl_LocalInvocationIndex; i < count; i += kWorkgroup) {
+  // All invocations loop equally often: see attention_decode.comp.
+  for (uint base = 0; base < count; base += kWorkgroup) {
+    const uint i = min(base + gl_LocalInvocationIndex, count - 1);
     [[unroll]] for (uint r = 0; r < kRows; ++r) {
       sums[r] = 0.0;
       for (uint s = 0; s < kSplits; ++s) sums[r] += partials[(i * kSplits + s) * kRows + r];
     }
-    target.at[first + i] = finish(sums[0], sums[kRows - 1]);
+    if (i == base + gl_LocalInvocationIndex)
+      target.at[first + i] = finish(sums[0], sums[kRows - 1]);
   }
 }
 

@@ -1,0 +1,264 @@
+// Times a decode step, or a prompt's chunk, of a Gemma 3 size on a Vulkan device, kernel by kernel:
+// microseconds, GB/s, TFLOP/s and the share of what a plain read of device memory reaches. Weights
+// are random and distinct for every layer.
+//   vulkan_bench [--device N] [--size 27b] [--layers 62] [--position 32] [--chained 0|1]
+//                [--rows 1]
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "vulkan/vulkan_backend.h"
+
+namespace tandem {
+namespace {
+
+struct Size {
+  std::string_view name;
+  uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, window;
+  DType head;
+};
+constexpr Size kSizes[] = {
+    {"270m", 18, 640, 2048, 4, 1, 256, 512, DType::kQ8_0},
+    {"1b", 26, 1152, 6912, 4, 1, 256, 512, DType::kQ8_0},
+    {"4b", 34, 2560, 10240, 8, 4, 256, 1024, DType::kQ6K},
+    {"12b", 48, 3840, 15360, 16, 8, 256, 1024, DType::kQ6K},
+    {"27b", 62, 5376, 21504, 32, 16, 128, 1024, DType::kQ6K},
+};
+constexpr uint32_t kVocabulary = 262144;
+constexpr uint32_t kWarmUps = 20, kRuns = 20, kRounds = 8;
+
+struct Options {
+  VulkanOptions vulkan;
+  Size size = kSizes[4];
+  uint32_t layers = 0;
+  uint32_t position = 32;
+  uint32_t rows = 1;  // more: a chunk of a prompt
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string_view flag = argv[i], value = argv[i + 1];
+    if (flag == "--device") {
+      options.vulkan.device = value;
+    } else if (flag == "--layers") {
+      options.layers = static_cast<uint32_t>(std::stoul(argv[i + 1]));
+    } else if (flag == "--position") {
+      options.position = static_cast<uint32_t>(std::stoul(argv[i + 1]));
+    } else if (flag == "--rows") {
+      options.rows = static_cast<uint32_t>(std::stoul(argv[i + 1]));
+    } else if (flag == "--chained") {
+      options.vulkan.chained = value == "1" ? 1 : 0;
+    } else if (flag == "--size") {
+      const auto* row = std::find_if(std::begin(kSizes), std::end(kSizes),
+                                     [&](const Size& s) { return s.name == value; });
+      if (row == std::end(kSizes))
+        throw Error(ErrorCode::kUsage, fmt::format("no size '{}'", value));
+      options.size = *row;
+    } else {
+      throw Error(ErrorCode::kUsage, fmt::format("unknown flag {}", flag));
+    }
+  }
+  if (options.layers == 0) options.layers = options.size.layers;
+  return options;
+}
+
+// A model of random weights and one sequence's buffers, with its recorded step.
+class Bench {
+ public:
+  Bench(const Options& options, bool profile);
+  // Microseconds a token, of `rounds` tokens a submission, by the wall clock.
+  double run(uint32_t rounds);
+  VulkanProgramReport report() const { return vulkan_program_report(*backend_, *program_); }
+  Backend& backend() { return *backend_; }
+
+ private:
+  TensorView weight(DType dtype, uint32_t rows, uint32_t cols);
+  void add(Op op, const std::vector<TensorView>& weights, std::vector<TensorView> args);
+  void add_layer();
+
+  Options options_;
+  LayerConfig config_;
+  std::vector<std::byte> bytes_;
+  std::unique_ptr<Backend> backend_;
+  std::deque<SharedMemory> memories_;
+  TensorView batch_, x_, qkv_, attended_, logits_, ids_;
+  std::deque<std::vector<TensorView>> args_;
+  std::vector<Step> steps_;
+  std::vector<std::unique_ptr<Weights>> weights_;
+  std::vector<std::unique_ptr<Kernel>> kernels_;
+  std::unique_ptr<Program> program_;
+};
+
+Bench::Bench(const Options& options, bool profile) : options_(options) {
+  const Size& s = options.size;
+  config_.hidden = s.hidden;
+  config_.ffn = s.ffn;
+  config_.heads = s.heads;
+  config_.kv_heads = s.kv_heads;
+  config_.head_dim = s.head_dim;
+  config_.vocab = kVocabulary;
+  config_.rope_base = 1e4f;
+  config_.attention_scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+  config_.norm_epsilon = 1e-6f;
+  config_.embedding_scale = std::sqrt(static_cast<float>(s.hidden));
+  options_.vulkan.profile = profile;
+  backend_ = make_vulkan_backend(options_.vulkan);
+
+  // Small scales everywhere, so that nothing overflows whatever the other bytes are.
+  bytes_.resize(dtype_size(s.head, s.hidden) * kVocabulary);
+  std::mt19937 random(1);
+  for (size_t i = 0; i + 4 <= bytes_.size(); i += 4) {
+    const uint32_t word = static_cast<uint32_t>(random()) & 0x1fff1fffu;
+    std::memcpy(&bytes_[i], &word, 4);
+  }
+  SharedMemory& memory = memories_.emplace_back((size_t{64} + options_.rows) << 20, "activations");
+  Arena arena(memory);
+  batch_ = arena.allocate(DType::kI32, {1, 1 + options_.rows, 4});
+  x_ = arena.allocate(DType::kF32, {1, options_.rows, s.hidden});
+  qkv_ = arena.allocate(DType::kF32, {1, options_.rows, config_.qkv_width()});
+  attended_ = arena.allocate(DType::kF32, {1, options_.rows, config_.q_width()});
+  logits_ = arena.allocate(DType::kF32, {1, 1, kVocabulary});
+  ids_ = arena.allocate(DType::kI32, {1, kRounds, 1});
+
+  const TensorView table = weight(s.head, kVocabulary, s.hidden);
+  add(Op::kEmbed, {table}, {x_});
+  for (uint32_t i = 0; i < options_.layers; ++i) add_layer();
+  add(Op::kHead, {weight(DType::kF32, 1, s.hidden), table}, {logits_, x_});
+  add(Op::kArgmax, {}, {ids_, logits_});
+  program_ = backend_->record(steps_, batch_);
+}
+
+TensorView Bench::weight(DType dtype, uint32_t rows, uint32_t cols) {
+  return view_of_bytes(bytes_.data(), dtype, {1, rows, cols});
+}
+
+void Bench::add(Op op, const std::vector<TensorView>& weights, std::vector<TensorView> args) {
+  OpSpec spec;
+  spec.op = op;
+  spec.phase = options_.rows > 1 ? Phase::kPrefill : Phase::kDecode;
+  spec.max_rows = options_.rows;
+  spec.config = &config_;
+  for (const TensorView& view : weights) spec.weights.types[spec.weights.count++] = view.dtype;
+  const Support support = backend_->supports(spec);
+  if (!support.ok) throw Error(ErrorCode::kUnsupported, support.reason);
+  if (!weights.empty()) weights_.push_back(backend_->load(spec, weights));
+  kernels_.push_back(backend_->prepare(spec, weights.empty() ? nullptr : weights_.back().get()));
+  args_.push_back(std::move(args));
+  steps_.push_back({kernels_.back().get(), args_.back()});
+}
+
+void Bench::add_layer() {
+  const LayerConfig& c = config_;
+  const uint32_t capacity = options_.position + options_.rows + 512;
+  const TensorView norm = weight(DType::kF32, 1, c.hidden);
+  const TensorView head_norm = weight(DType::kF32, 1, c.head_dim);
+  const auto q4 = [&](uint32_t rows, uint32_t cols) { return weight(DType::kQ4_0, rows, cols); };
+  const std::array<uint32_t, 3> dims = {c.kv_heads, capacity, c.head_dim};
+  Arena arena(memories_.emplace_back(2 * Arena::size_of(DType::kF16, dims), "the KV cache"));
+  const TensorView k = arena.allocate(DType::kF16, dims), v = arena.allocate(DType::kF16, dims);
+  const TensorView none{nullptr, 0, DType::kF16, {0, 0, 0}, {0, 0}};
+  add(Op::kQkv,
+      {norm, q4(c.q_width(), c.hidden), q4(c.kv_width(), c.hidden), q4(c.kv_width(), c.hidden)},
+      {qkv_, x_});
+  add(Op::kAttnCore, {head_norm, head_norm}, {attended_, k, v, none, none, qkv_});
+  add(Op::kAttnOut, {q4(c.hidden, c.q_width()), norm}, {x_, attended_});
+  add(Op::kFfn, {norm, q4(c.ffn, c.hidden), q4(c.ffn, c.hidden), q4(c.hidden, c.ffn), norm}, {x_});
+}
+
+double Bench::run(uint32_t rounds) {
+  *batch_.row_as<BatchHeader>(0) = {options_.rows, 1, 0, 0};
+  for (uint32_t i = 0; i < options_.rows; ++i)
+    *batch_.row_as<BatchRow>(1 + i) = {7 + i, 0, options_.position + i,
+                                       i == 0 ? options_.rows - 1 : 0};
+  Import& import = memories_.front().import_for(*backend_);
+  const auto start = std::chrono::steady_clock::now();
+  import.acquire(Access::kRead, batch_.offset, batch_.size());
+  if (backend_->wait(backend_->submit(*program_, rounds), std::chrono::minutes(2)) != Status::kDone)
+    throw Error(ErrorCode::kDeviceLost, backend_->failure());
+  import.release(Access::kWrite, ids_.offset, ids_.size());
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+             .count() /
+         rounds;
+}
+
+double median_of(Bench& bench, uint32_t rounds) {
+  for (uint32_t i = 0; i < kWarmUps; ++i) bench.run(rounds);
+  std::vector<double> times;
+  for (uint32_t i = 0; i < kRuns; ++i) times.push_back(bench.run(rounds));
+  std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
+  return times[kRuns / 2];
+}
+
+void print_kernels(const VulkanProgramReport& report, double ceiling) {
+  struct Sum {
+    uint32_t count = 0;
+    double microseconds = 0;
+    uint64_t bytes = 0, operations = 0;
+  };
+  std::map<std::string, Sum> sums;
+  for (const VulkanDispatch& dispatch : report.timeline) {
+    Sum& sum = sums[dispatch.label];
+    ++sum.count;
+    sum.microseconds += dispatch.microseconds;
+    sum.bytes += dispatch.bytes;
+    sum.operations += dispatch.operations;
+  }
+  fmt::print("{:<10} {:>6} {:>10} {:>10} {:>8} {:>7} {:>8}\n", "kernel", "count", "us each", "us",
+             "GB/s", "share", "TFLOP/s");
+  for (const auto& [label, sum] : sums) {
+    const double rate = static_cast<double>(sum.bytes) / (sum.microseconds * 1e3);
+    fmt::print("{:<10} {:>6} {:>10.2f} {:>10.1f} {:>8.0f} {:>6.1f}% {:>8.2f}\n", label, sum.count,
+               sum.microseconds / sum.count, sum.microseconds, rate, 1e11 * rate / ceiling,
+               static_cast<double>(sum.operations) / (sum.microseconds * 1e6));
+  }
+}
+
+void run(const Options& options) {
+  double ceiling = 0;
+  {
+    Bench profiled(options, true);
+    ceiling = profiled.backend().measure_read_bandwidth();
+    fmt::print("{}, {} with {} layers, position {}\nplain read: {:.0f} GB/s\n",
+               profiled.backend().info().device, options.size.name, options.layers,
+               options.position, ceiling * 1e-9);
+    for (uint32_t i = 0; i < kWarmUps; ++i) profiled.run(1);
+    print_kernels(profiled.report(), ceiling);
+  }
+  Bench bench(options, false);
+  const VulkanProgramReport report = bench.report();
+  uint64_t bytes = 0;
+  for (const VulkanDispatch& dispatch : report.timeline) bytes += dispatch.bytes;
+  fmt::print("a step: {} dispatches, {} barriers, {} command buffers, {:.1f} MB\n",
+             report.dispatches, report.barriers, report.command_buffers,
+             static_cast<double>(bytes) * 1e-6);
+  for (const uint32_t rounds : {1u, kRounds}) {
+    if (rounds > 1 && options.rows > 1) break;
+    const double microseconds = median_of(bench, rounds);
+    fmt::print("{} a submit: {:.1f} us, {:.1f} tok/s, {:.1f} % of the plain read\n", rounds,
+               microseconds, 1e6 * options.rows / microseconds,
+               static_cast<double>(bytes) / (microseconds * 1e-6) / ceiling * 100);
+  }
+}
+
+}  // namespace
+}  // namespace tandem
+
+int main(int argc, char** argv) {
+  try {
+    tandem::run(tandem::parse(argc, argv));
+  } catch (const tandem::Error& error) {
+    fmt::print(stderr, "vulkan_bench: {}\n", error.what());
+    return tandem::exit_code(error.code());
+  }
+}

@@ -14,7 +14,7 @@ struct Tuning {
   uint32_t matvec_workgroup;     // invocations
   uint32_t matvec_per_unit;      // workgroups per compute unit
   uint32_t matvec_unroll;        // at most
-  uint32_t matvec_splits;        // at most; Mesa 22 llvmpipe loses barriers after uneven loops
+  uint32_t matvec_splits;        // at most
   uint32_t attention_workgroup;  // invocations
   uint32_t attention_per_unit;   // workgroups per compute unit, over all heads and parts
   uint32_t norm_workgroup;

@@ -41,14 +41,8 @@ uint lane() { return gl_SubgroupInvocationID % kPositionLanes; }
 uint clusters() { return kWorkgroup / kPositionLanes; }
 uint cluster() { return thread_index() / kPositionLanes; }
 
-float cluster_add(float v) {
-  [[unroll]] for (uint offset = kPositionLanes / 2; offset > 0; offset /= 2)
-    v += subgroupShuffleXor(v, offset);
-  return v;
-}
-
 // Loops that hold loops run equally often in all subgroups, and only stores are conditional: in
-// Mesa 22's llvmpipe a subgroup that skips a loop with a loop inside does nothing afterwards.
+// Mesa 22's llvmpipe a subgroup that does not take a branch with a loop in it does nothing after.
 
 // One head's norm and rotation, by one subgroup; the result times `scale` goes to q_shared or, for
 // `key`, to k_shared, if `stores`.
@@ -189,7 +183,7 @@ void attend(Place place) {
     [[unroll]] for (uint h = 0; h < kHeads; ++h) {
       float top = m[h];
       [[unroll]] for (uint i = 0; i < kAhead; ++i) {
-        float score = cluster_add(scores[i * kHeads + h]);
+        float score = add_lanes(scores[i * kHeads + h], kPositionLanes);
         score = base + i * clusters() < place.end ? score : kNever;
         scores[i * kHeads + h] = score;
         top = max(top, score);

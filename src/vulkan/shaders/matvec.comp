@@ -31,6 +31,7 @@ layout(push_constant, scalar) uniform Push { MatvecParams p; };
 const uint kRows = kPairs ? 2 : 1;  // of weights, per output
 const uint kChunk = kLanes * kUnroll;
 const uint kChunks = (kGroups + kChunk - 1) / kChunk;
+const uint kSteps = (kChunks + kSplits - 1) / kSplits;  // chunks of a unit
 
 #ifdef WEIGHT_IS_FLOAT
 const uint kStaged = 1;
@@ -164,9 +165,7 @@ float finish(float first, float second) { return kPairs ? gelu_tanh(first) * sec
 // Sums over the lanes of a row, then stores, or leaves the sum to sum_partials().
 void emit(uint local, uint split, bool valid, FloatArray target, uint first) {
   [[unroll]] for (uint r = 0; r < kRows; ++r)
-    [[unroll]] for (uint offset = kLanes / 2; offset > 0; offset /= 2)
-      sums[r] += subgroupShuffleXor(sums[r], offset);
-  // No return: inlined it is a loop, see attention_decode.comp.
+    sums[r] = add_lanes(sums[r], kLanes);
   const bool stores = valid && lane() == 0;
   if (stores && kSplits == 1) {
     target.at[first + local] = finish(sums[0], sums[kRows - 1]);
@@ -190,58 +189,28 @@ void sum_partials(FloatArray target, uint first, uint count) {
   }
 }
 
-// The run of outputs of this workgroup, and where its subgroup is in them. A unit is the outputs a
-// subgroup works on at a time, in one split.
-uint first, count;
-uint unit, units, chunk, local;
+// Where a subgroup is in the outputs of its workgroup. A unit is the outputs it works on at a time,
+// in one split.
+struct Place {
+  uint unit, chunk, local;
+};
 
 uint outputs_together() { return gl_SubgroupSize / kLanes; }
 
-void begin_unit() {
-  chunk = unit % kSplits;
-  local = unit / kSplits * outputs_together() + gl_SubgroupInvocationID / kLanes;
-}
-
-void load_ahead_if_any() {
-  if (unit < units) load_ahead(first + min(local, count - 1), chunk);
-}
-
-void multiply(uint64_t x_row, FloatArray target) {
-  [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
-  while (unit < units) {
-    Block now[kRows * kUnroll];
-    [[unroll]] for (uint i = 0; i < kRows * kUnroll; ++i) now[i] = ahead[i];
-    const uint now_chunk = chunk, now_local = local, now_split = unit % kSplits;
-    chunk += kSplits;
-    const bool ends = chunk >= kChunks;
-    if (ends) {
-      unit += gl_NumSubgroups;
-      begin_unit();
-    }
-    load_ahead_if_any();
-    [[unroll]] for (uint u = 0; u < kUnroll; ++u) {
-      const uint group = group_of(now_chunk, u);
-      if (group < kGroups)
-        [[unroll]] for (uint r = 0; r < kRows; ++r)
-          sums[r] += group_dot(now[r * kUnroll + u], group, x_row);
-    }
-    if (ends) {
-      emit(now_local, now_split, now_local < count, target, first);
-      [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
-    }
-  }
-  if (kSplits > 1) sum_partials(target, first, count);
+Place begin_unit(uint unit) {
+  return Place(unit, unit % kSplits,
+               unit / kSplits * outputs_together() + gl_SubgroupInvocationID / kLanes);
 }
 
 // Grid: x over runs of outputs, y over rows.
 void main() {
   const uint outputs = p.n_end[2];
-  first = uint(uint64_t(outputs) * gl_WorkGroupID.x / gl_NumWorkGroups.x);
-  count = uint(uint64_t(outputs) * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x) - first;
-  units = (count + outputs_together() - 1) / outputs_together() * kSplits;
-  unit = gl_SubgroupID;
-  begin_unit();
-  load_ahead_if_any();
+  const uint first = uint(uint64_t(outputs) * gl_WorkGroupID.x / gl_NumWorkGroups.x);
+  const uint count =
+      uint(uint64_t(outputs) * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x) - first;
+  const uint units = (count + outputs_together() - 1) / outputs_together() * kSplits;
+  Place next = begin_unit(gl_SubgroupID);
+  load_ahead(first + min(next.local, count - 1), next.chunk);
   if (kChained) chain_wait(p.chain);
 
   Batch batch = Batch(p.batch);
@@ -249,8 +218,33 @@ void main() {
   if (row < (kRowKind == kRowsAll ? batch.rows : batch.outputs)) {
     const uint from = kRowKind == kRowsGathered ? batch.row[row].output_row : row;
     const uint64_t x_row = p.x + 4 * uint64_t(from) * p.x_stride;
+    FloatArray target = FloatArray(p.target + 4 * uint64_t(row) * p.target_stride);
     prepare_x(x_row, from);
-    multiply(x_row, FloatArray(p.target + 4 * uint64_t(row) * p.target_stride));
+    // Every subgroup takes as many steps, so that barriers and loops stay even.
+    const uint rounds = (units + gl_NumSubgroups - 1) / gl_NumSubgroups;
+    const uint steps = rounds * kSteps;
+    [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
+    for (uint i = 0; i < steps; ++i) {
+      const Place now = next;
+      Block blocks[kRows * kUnroll];
+      [[unroll]] for (uint b = 0; b < kRows * kUnroll; ++b) blocks[b] = ahead[b];
+      next.chunk += kSplits;
+      const bool ends = (i + 1) % kSteps == 0;
+      if (ends) next = begin_unit(next.unit + gl_NumSubgroups);
+      if (i + 1 < steps) load_ahead(first + min(next.local, count - 1), next.chunk);
+      [[unroll]] for (uint u = 0; u < kUnroll; ++u) {
+        const uint group = group_of(now.chunk, u);
+        [[unroll]] for (uint r = 0; r < kRows; ++r) {
+          const float v = group_dot(blocks[r * kUnroll + u], min(group, kGroups - 1), x_row);
+          sums[r] += group < kGroups ? v : 0.0;
+        }
+      }
+      if (ends) {
+        emit(now.local, now.unit % kSplits, now.unit < units && now.local < count, target, first);
+        [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = 0.0;
+      }
+    }
+    if (kSplits > 1) sum_partials(target, first, count);
   }
   if (kChained) chain_signal(p.chain);
 }

@@ -79,6 +79,14 @@ void chain_signal(Chain chain) {
     count_arrival(UintArray(chain.counters + 4 * kCounterStride * (chain.step + 1)));
 }
 
+// The sum over `lanes` neighbouring invocations, a power of two up to 64. A counted loop, which every
+// compiler unrolls.
+float add_lanes(float v, uint lanes) {
+  [[unroll]] for (uint i = 0; i < 6; ++i)
+    if ((1u << i) < lanes) v += subgroupShuffleXor(v, 1u << i);
+  return v;
+}
+
 // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3). The clamp keeps exp
 // finite; beyond it the result is x or 0 to the last bit.
 float gelu_tanh(float x) {

@@ -381,6 +381,14 @@ void CoreCompiler::compile_call(const Operation& operation) {
                                 kernel->second.arguments.size(), operation.operands.size()));
   if (!operation.results.empty())
     lowering_.diagnostics.unsupported(operation.location, "kernels that return values");
+  for (size_t i = 0; i < operation.operands.size(); ++i) {
+    const mlir::Type& type = type_of(operation.operands[i]);
+    const KernelArgument& argument = kernel->second.arguments[i];
+    const bool buffer = type.kind == mlir::Type::Kind::kMemref;
+    if (buffer != argument.is_buffer || type.scalar != argument.type ||
+        (buffer && static_cast<uint64_t>(type.element_count()) != argument.count))
+      fail(operation, fmt::format("argument {} of '@{}' is not of its declared type", i, callee));
+  }
   CallSite site;
   site.symbol = callee;
   for (const ValueId operand : operation.operands)

@@ -63,6 +63,59 @@ const char* const kDoubler = R"(
       aiex.npu.dma_wait {symbol = @out}
     })";
 
+// kDoubler with the first `from` replaced.
+std::string edited_doubler(const std::string& from, const std::string& to) {
+  std::string text = kDoubler;
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return device_text(text.replace(at, from.size(), to));
+}
+
+TEST(Design, RefusesWhatTheCompilerVerifies) {
+  struct Case {
+    const char *from, *to, *message;
+  };
+  for (const Case& c : {
+           Case{"memref.load %x[%i] : memref<16xi32>", "memref.load %x[%i] : memref<8xi32>",
+                "t.mlir:22:37: '%x' is used with another type"},
+           Case{"arith.addi %v, %v : i32", "arith.addi %v, %i : i32", "'%i' is used with another"},
+           Case{"scf.for %i = %c0", "scf.for %t = %c0", "'%t' is defined twice"},
+           Case{"      aie.end\n", "", "the body of aie.core does not end in a terminator"},
+           Case{"      aie.end\n", "      aie.end\n      aie.end\n",
+                "aie.end must be the last operation of its block"},
+           Case{"%x = aie.objectfifo.subview.access %a[0] : !aie.objectfifosubview<memref<16xi32>>",
+                "%x = aie.objectfifo.subview.access %a[0] : !aie.objectfifosubview<memref<8xi32>>",
+                "'%a' is used with another type"},
+       })
+    EXPECT_THAT(parse_error(edited_doubler(c.from, c.to)), HasSubstr(c.message));
+}
+
+TEST(Design, RefusesCallsAndTasksThatContradictThemselves) {
+  const auto call = [](const std::string& type) {
+    return parse_error(device_text(
+        "%t = aie.tile(0, 2)\n%b = aie.buffer(%t) : memref<16xi32>\n"
+        "func.func private @k(memref<16xi32>) attributes {link_with = \"k.o\"}\naie.core(%t) {\n"
+        "func.call @k(%b) : (" +
+        type + ") -> ()\naie.end\n}\n"));
+  };
+  EXPECT_EQ(call("memref<16xi32>"), "no error");
+  EXPECT_THAT(call("memref<8xi32>"), HasSubstr("'%b' is used with another type"));
+  EXPECT_THAT(parse_error(device_text("%t = aie.tile(0, 2)\n%b = aie.buffer(%t) : memref<8xi32>\n"
+                                      "func.func private @k(memref<16xi32>)\naie.core(%t) {\n"
+                                      "func.call @k(%b) : (memref<8xi32>) -> ()\naie.end\n}\n")),
+              HasSubstr("argument 0 of '@k' is not of its declared type"));
+  EXPECT_THAT(call("memref<16xi32>, i32"), HasSubstr("1 operands but 2 operand types"));
+
+  const auto task = [](const std::string& length) {
+    return parse_error(device_text(
+        "%t = aie.tile(0, 0)\naie.runtime_sequence(%a : memref<64xi32>) {\n"
+        "%1 = aiex.dma_configure_task(%t, MM2S, 0) {\naie.dma_bd(%a : memref<64xi32>, 0, " +
+        length + ", [<size = 4, stride = 8>, <size = 8, stride = 1>])\naie.end\n}\n}\n"));
+  };
+  EXPECT_EQ(task("32"), "no error");
+  EXPECT_THAT(task("64"), HasSubstr("the dimensions describe 32 elements, the length says 64"));
+}
+
 TEST(Design, LowersFifosAsTheCompilerDoes) {
   const Design design = parse_design(device_text(kDoubler));
   const DeviceDesign& device = design.devices.at(0);

@@ -202,7 +202,9 @@ void dma_bd(Parser& p, Operation& op) {
   p.add_operand(op);
   p.expect(":", "after the buffer");
   const SourceLocation location = p.token().location;
-  op.set("type", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  const Type type = p.parse_type();
+  p.note_type_use(op.operands[0], type, location);
+  op.set("type", Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
   // Positional: offset, length, dimensions, padding; then the named pad_value.
   for (int position = 0; p.accept(","); ++position) {
     if (p.token().is("[")) {
@@ -343,7 +345,7 @@ void subview_access(Parser& p, Operation& op) {
   set_integer(p, op, "index", "the element's index");
   p.expect("]", "after the index");
   p.expect(":", "before the subview's type");
-  p.parse_type();
+  p.parse_type_of(op.operands[0]);
   p.expect("->", "between the types");
   p.set_result_types(op, p.parse_type());
   p.parse_optional_attributes(op);

@@ -41,7 +41,10 @@ void binary(Parser& p, Operation& op) {
   skip_hint(p);
   p.parse_optional_attributes(op);
   p.expect(":", "before the type of " + op.name);
-  p.set_result_types(op, p.parse_type());
+  const SourceLocation location = p.token().location;
+  const Type type = p.parse_type();
+  for (const ValueId operand : op.operands) p.note_type_use(operand, type, location);
+  p.set_result_types(op, type);
 }
 
 void unary(Parser& p, Operation& op) {
@@ -177,7 +180,9 @@ void typed_operands(Parser& p, Operation& op) {
 
 void condition(Parser& p, Operation& op) {
   p.expect("(", "after scf.condition");
+  const SourceLocation location = p.token().location;
   p.add_operand(op);
+  p.note_type_use(op.operands[0], kBoolType, location);
   p.expect(")", "after the condition");
   typed_operands(p, op);
 }
@@ -208,7 +213,9 @@ void memref_load(Parser& p, Operation& op) {
   indices(p, op);
   p.parse_optional_attributes(op);
   p.expect(":", "before the memref's type");
-  Type type = p.parse_type();
+  const SourceLocation location = p.token().location;
+  const Type type = p.parse_type();
+  p.note_type_use(op.operands[0], type, location);
   p.set_result_types(op, Type{Type::Kind::kScalar, type.scalar, {}, {}, 0});
 }
 
@@ -219,7 +226,7 @@ void memref_store(Parser& p, Operation& op) {
   indices(p, op);
   p.parse_optional_attributes(op);
   p.expect(":", "before the memref's type");
-  p.parse_type();
+  p.parse_type_of(op.operands[1]);
 }
 
 void memref_copy(Parser& p, Operation& op) {
@@ -228,9 +235,9 @@ void memref_copy(Parser& p, Operation& op) {
   p.add_operand(op);
   p.parse_optional_attributes(op);
   p.expect(":", "before the types");
-  p.parse_type();
+  p.parse_type_of(op.operands[0]);
   p.expect_identifier("to", "between the types");
-  p.parse_type();
+  p.parse_type_of(op.operands[1]);
 }
 
 void memref_global(Parser& p, Operation& op) {
@@ -362,7 +369,7 @@ void func_call(Parser& p, Operation& op) {
   p.parse_operands_until(op, ")");
   p.parse_optional_attributes(op);
   p.expect(":", "before the call's type");
-  p.parse_type_list();
+  p.parse_types_of(op);
   p.expect("->", "before the results' types");
   const std::vector<Type> types = p.parse_type_list();
   for (size_t i = 0; i < types.size(); ++i) p.set_result_type(op, i, types[i]);
@@ -417,7 +424,7 @@ void affine_store(Parser& p, Operation& op) {
   op.set("indices", parse_affine_indices(p, op));
   p.parse_optional_attributes(op);
   p.expect(":", "before the memref's type");
-  p.parse_type();
+  p.parse_type_of(op.operands[1]);
 }
 
 void affine_apply(Parser& p, Operation& op) {

@@ -50,7 +50,7 @@ void dma_memcpy_nd(Parser& p, Operation& op) {
   p.expect(")", "to close aiex.npu.dma_memcpy_nd");
   p.parse_optional_attributes(op);
   p.expect(":", "before the buffer's type");
-  p.parse_type();
+  p.parse_type_of(op.operands[0]);
 }
 
 void rtp_write(Parser& p, Operation& op) {
@@ -91,7 +91,7 @@ void blockwrite(Parser& p, Operation& op) {
   p.expect(")", "after the data");
   p.parse_optional_attributes(op);
   p.expect(":", "before the data's type");
-  p.parse_type();
+  p.parse_type_of(op.operands[0]);
 }
 
 void direction_and_channel(Parser& p, Operation& op) {
@@ -136,7 +136,7 @@ void start_bd_chain(Parser& p, Operation& op) {
   p.expect("(", "before the chain's arguments");
   p.parse_operands_until(op, ")");
   p.expect(":", "before the arguments' types");
-  p.parse_type_list();
+  p.parse_types_of(op);
   if (op.name == "aiex.dma_start_bd_chain_for") {
     p.expect_identifier("for", "after the types");
     op.set("alloc",
@@ -177,7 +177,7 @@ void run(Parser& p, Operation& op) {
   p.expect("(", "before the arguments");
   p.parse_operands_until(op, ")");
   p.expect(":", "before the arguments' types");
-  p.parse_type_list();
+  p.parse_types_of(op);
   p.parse_optional_attributes(op);
 }
 

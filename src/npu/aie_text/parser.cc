@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <set>
 
 namespace tandem::npu::mlir {
 
@@ -173,6 +174,11 @@ void Parser::parse_region(Operation& operation,
   expect("{", fmt::format("to open the body of {}", operation.name));
   operation.regions.push_back(std::make_unique<Region>());
   Region& region = *operation.regions.back();
+  // A loop's body sees the values around it, so its arguments need names of
+  // their own.
+  if (operation.name.starts_with("scf.") || operation.name.starts_with("affine."))
+    for (const auto& [name, type] : arguments)
+      if (is_visible(name)) fail_at(opening, fmt::format("'%{}' is defined twice", name));
   scopes_.emplace_back();
   Block& entry = region.blocks.emplace_back();
   entry.location = token_.location;
@@ -204,8 +210,78 @@ void Parser::parse_region(Operation& operation,
   if (token_.kind == TokenKind::kEnd)
     fail(fmt::format("expected '}}' to close the body of {} opened on line {}", operation.name,
                      opening.line));
+  const SourceLocation closing = token_.location;
   expect("}", fmt::format("to close the body of {}", operation.name));
+  verify_terminators(operation, region, closing);
   close_scope();
+}
+
+// ---- what the text repeats ----
+
+void Parser::note_type_use(ValueId value, Type type, SourceLocation location) {
+  type_uses_.push_back({value, std::move(type), location});
+}
+
+void Parser::parse_type_of(ValueId value) {
+  const SourceLocation location = token_.location;
+  note_type_use(value, parse_type(), location);
+}
+
+void Parser::parse_types_of(const Operation& operation, size_t first_operand) {
+  const SourceLocation location = token_.location;
+  const std::vector<Type> types = parse_type_list();
+  if (types.size() != operation.operands.size() - first_operand)
+    fail_at(location, fmt::format("{} has {} operands but {} operand types", operation.name,
+                                  operation.operands.size() - first_operand, types.size()));
+  for (size_t i = 0; i < types.size(); ++i)
+    note_type_use(operation.operands[first_operand + i], types[i], location);
+}
+
+void Parser::verify_type_uses() const {
+  for (const TypeUse& use : type_uses_) {
+    const Value& value = module_.values[static_cast<size_t>(use.value)];
+    const Type& type = value.type;
+    if (type.kind == Type::Kind::kNone) continue;  // a tile, a lock
+    if (type.kind != use.type.kind || type.scalar != use.type.scalar ||
+        type.shape != use.type.shape)
+      fail_at(use.location, fmt::format("'%{}' is used with another type than line {} gives it",
+                                        value.name, value.location.line));
+  }
+}
+
+void Parser::verify_terminators(const Operation& operation, const Region& region,
+                                SourceLocation closing) const {
+  static const std::set<std::string_view> kTerminators = {
+      "aie.end",   "aie.next_bd",   "aie.dma_start", "cf.br",      "cf.cond_br",
+      "scf.yield", "scf.condition", "affine.yield",  "func.return"};
+  static const std::set<std::string_view> kNeedOne = {"aie.core",
+                                                      "aie.mem",
+                                                      "aie.memtile_dma",
+                                                      "aie.shim_dma",
+                                                      "aiex.dma_configure_task",
+                                                      "aiex.dma_configure_task_for",
+                                                      "scf.while"};
+  for (const Block& block : region.blocks) {
+    for (const Operation& inner : block.operations)
+      if (kTerminators.contains(inner.name) && &inner != &block.operations.back())
+        fail_at(inner.location,
+                fmt::format("{} must be the last operation of its block", inner.name));
+    if (!kNeedOne.contains(operation.name)) continue;
+    const bool first = &region == operation.regions.front().get();
+    const std::string_view last =
+        block.operations.empty() ? std::string_view{} : block.operations.back().name;
+    const bool ends = operation.name == "scf.while" && region.blocks.size() == 1
+                          ? last == (first ? "scf.condition" : "scf.yield")
+                          : kTerminators.contains(last);
+    if (!ends)
+      fail_at(closing, fmt::format("the body of {} does not end in a terminator", operation.name));
+  }
+}
+
+bool Parser::is_visible(const std::string& name) const {
+  for (const Scope& scope : scopes_)
+    if (scope.names.contains(name)) return true;
+  return false;
 }
 
 void Parser::parse_block_body(Region& region, Block& block) {
@@ -349,6 +425,7 @@ Module Parser::parse() {
       fail(fmt::format("expected 'module' or 'aie.device', found {}", describe(token_)));
   }
   close_scope();
+  verify_type_uses();
   return std::move(module_);
 }
 

@@ -78,6 +78,11 @@ class Parser {
   void parse_operands_until(Operation& operation, std::string_view closing);
   // "(type, type)" or one type.
   std::vector<Type> parse_type_list();
+  // The same where the text repeats the types of operands: they must be the
+  // values' own, which may be defined further down.
+  void note_type_use(ValueId value, Type type, SourceLocation location);
+  void parse_type_of(ValueId value);
+  void parse_types_of(const Operation& operation, size_t first_operand = 0);
 
  private:
   struct Scope {
@@ -114,6 +119,16 @@ class Parser {
   std::map<std::string, Attribute> attribute_aliases_;
   std::map<std::string, Type> type_aliases_;
   int depth_ = 0;
+  struct TypeUse {
+    ValueId value;
+    Type type;
+    SourceLocation location;
+  };
+  void verify_type_uses() const;
+  void verify_terminators(const Operation& operation, const Region& region,
+                          SourceLocation closing) const;
+  bool is_visible(const std::string& name) const;
+  std::vector<TypeUse> type_uses_;
 };
 
 }  // namespace tandem::npu::mlir

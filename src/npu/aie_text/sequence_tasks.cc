@@ -233,6 +233,13 @@ void SequenceLowering::configure_task(const Operation& operation, Task task) {
       pattern.strides[3] = block.dimensions[0].stride;
       block.dimensions.erase(block.dimensions.begin());
     }
+    uint64_t described = 1;
+    for (const TextDimension& dimension : block.dimensions)
+      described *= static_cast<uint64_t>(dimension.size);
+    if (!block.dimensions.empty() && described != static_cast<uint64_t>(block.length))
+      device().fail(block.location,
+                    fmt::format("the dimensions describe {} elements, the length says {}",
+                                described, block.length));
     if (says_nothing(block.dimensions)) block.dimensions.clear();
     BufferDescriptor descriptor = make_descriptor(device(), chain, block);
     if (iterates)

@@ -200,7 +200,7 @@ void Array::step_fifo_release(CoreState& core, const Instruction& instruction) {
   CoreState::Fifo& fifo = core.fifos[which];
   const auto count = static_cast<int>(instruction.immediate);
   if (count > fifo.held)
-    warn(instruction.location, fmt::format("{} elements of '@{}' are released but {} are held",
+    fail(instruction.location, fmt::format("{} elements of '@{}' are released but {} are held",
                                            count, end.name, fifo.held));
   fifo.held = std::max(0, fifo.held - count);
   fifo.oldest += static_cast<uint64_t>(count);

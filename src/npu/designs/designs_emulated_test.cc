@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -264,6 +265,95 @@ TEST(EmulatedDesigns, GemmEqualsTheScalarDefinition) {
   DesignRequest npu2 = gemm_request(70, 64, 70, {16, 16, 16}, GemmType::kInt32);
   npu2.generation = Generation::kNpu2;
   expect_gemm<int32_t>(npu2);
+}
+
+// ---- edits
+
+// What an edit may touch in the text after its comments.
+struct Places {
+  struct Range {
+    size_t first, size;
+  };
+  std::vector<Range> numbers, names, lines;
+};
+
+Places places_of(const std::string& text) {
+  const auto is_digit = [&](size_t i) { return std::isdigit(static_cast<unsigned char>(text[i])); };
+  const auto in_name = [&](size_t i) {
+    return std::isalnum(static_cast<unsigned char>(text[i])) || text[i] == '_';
+  };
+  Places places;
+  size_t line = text.find("module");
+  for (size_t i = line; i < text.size();) {
+    const size_t first = i++;
+    if (text[first] == '%' || text[first] == '@') {
+      while (i < text.size() && in_name(i)) ++i;
+      places.names.push_back({first, i - first});
+    } else if (is_digit(first)) {
+      while (i < text.size() && is_digit(i)) ++i;
+      places.numbers.push_back({first, i - first});
+    } else if (text[first] == '\n') {
+      places.lines.push_back({line, i - line});
+      line = i;
+    }
+  }
+  return places;
+}
+
+// One edit: another number, another of the text's names of the same kind, or a line taken out or
+// written twice.
+std::string edited(const std::string& text, std::mt19937& random) {
+  const Places places = places_of(text);
+  const auto pick = [&](const std::vector<Places::Range>& ranges) {
+    return ranges[random() % ranges.size()];
+  };
+  std::string changed = text;
+  while (changed == text) {
+    const uint32_t kind = random() % 4;
+    const Places::Range at = pick(kind == 0   ? places.numbers
+                                  : kind == 1 ? places.names
+                                              : places.lines);
+    const std::string old = text.substr(at.first, at.size);
+    std::string replacement;
+    if (kind == 0) {
+      const uint64_t value = std::stoull(old);
+      const uint64_t others[] = {value + 1, value / 2, value * 2 + 1, random() % 64};
+      replacement = std::to_string(others[random() % 4]);
+    } else if (kind == 1) {
+      const Places::Range other = pick(places.names);
+      replacement = text.substr(other.first, other.size);
+      if (replacement[0] != old[0]) continue;
+    } else if (kind == 2) {
+      replacement = old + old;
+    }
+    changed.replace(at.first, at.size, replacement);
+  }
+  return changed;
+}
+
+TEST(EmulatedDesigns, HardlyAnyEditGoesUnnoticed) {
+  std::vector<ProjectionCase> cases;
+  cases.push_back(make_case(projection(Generation::kNpu1, Phase::kDecode, 2, 768, 1024), 51));
+  cases.push_back(make_case(projection(Generation::kNpu1, Phase::kPrefill, 16, 256, 1024), 52));
+  std::vector<std::string> texts;
+  std::vector<std::vector<std::byte>> wanted;
+  for (const ProjectionCase& c : cases) {
+    texts.push_back(emit_design(c.request).text);
+    wanted.push_back(run(texts.back(), c.buffers)[2]);
+  }
+  std::mt19937 random(53);
+  int unnoticed = 0;
+  constexpr int kEdits = 200;
+  for (size_t i = 0; i < kEdits; ++i) {
+    const size_t which = i % cases.size();
+    try {
+      const std::string text = edited(texts[which], random);
+      if (run(text, cases[which].buffers)[2] == wanted[which]) ++unnoticed;
+    } catch (const Error&) {
+      // Rejected, deadlocked or out of time.
+    }
+  }
+  EXPECT_LE(unnoticed, kEdits / 20);
 }
 
 }  // namespace

@@ -18,6 +18,12 @@ constexpr std::array kCooperativeTiles = {
     MatmulTile{MatmulUnit::kCooperative, 64, 128, 32, 32, 64, 0.45f},
     MatmulTile{MatmulUnit::kCooperative, 32, 128, 32, 32, 32, 0.3f},
 };
+// matmul_coop.comp stores results through its tile of weights: a 16 x 16 matrix of f32 in 16-byte
+// pieces for each subgroup.
+constexpr bool results_fit(const MatmulTile& tile) {
+  return tile.parts() * (16 * 16 / 4) <= tile.n * (tile.k / 8 + 1);
+}
+static_assert(std::all_of(kCooperativeTiles.begin(), kCooperativeTiles.end(), results_fit));
 constexpr std::array kDotTiles = {
     MatmulTile{MatmulUnit::kDot, 64, 64, 32, 4, 4, 1.0f},
     MatmulTile{MatmulUnit::kDot, 32, 64, 32, 4, 4, 0.8f},

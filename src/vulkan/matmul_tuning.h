@@ -18,7 +18,7 @@ struct MatmulTile {
   uint32_t part_m, part_n;  // of a subgroup (kCooperative) or an invocation
   float speed;              // multiply-adds per second, relative to the unit's fastest tile
 
-  uint32_t parts() const { return m / part_m * (n / part_n); }
+  constexpr uint32_t parts() const { return m / part_m * (n / part_n); }
   uint32_t workgroup(uint32_t subgroup) const {
     return unit == MatmulUnit::kCooperative ? parts() * subgroup : parts();
   }

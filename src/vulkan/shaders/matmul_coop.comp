@@ -102,7 +102,8 @@ void multiply_tiles(uint part_row, uint part_column) {
 
 // Through a part of shared memory that is the subgroup's own, one matrix at a time, since which
 // invocation holds which element is the driver's secret. All loops unroll, so that sums stay in
-// registers.
+// registers. Room: kMatrixM * kMatrixN / 4 pieces for each subgroup, which w_tile has for every row
+// of matmul_tuning.cc; x_tile has not.
 void store_sums(uint part_row, uint part_column) {
   const uint patch_at = gl_SubgroupID * (kMatrixM * kMatrixN / 4);
   const uint lane_row = first_row() + part_row + gl_SubgroupInvocationID / kMatrixN;
@@ -113,7 +114,7 @@ void store_sums(uint part_row, uint part_column) {
   barrier();
   [[unroll]] for (uint m = 0; m < kMatricesM; ++m) {
     [[unroll]] for (uint n = 0; n < kMatricesN; ++n) {
-      coopMatStore(sums[m * kMatricesN + n], x_tile, patch_at, kMatrixN / 4,
+      coopMatStore(sums[m * kMatricesN + n], w_tile, patch_at, kMatrixN / 4,
                    gl_CooperativeMatrixLayoutRowMajor);
       subgroupBarrier();
       [[unroll]] for (uint i = 0; i < kMatrixM * kMatrixN; i += kSubgroupSize) {
@@ -122,7 +123,7 @@ void store_sums(uint part_row, uint part_column) {
         const uint element = i + gl_SubgroupInvocationID;
         if (row < rows && column < columns)
           y.at[row * stride + column] =
-              uintBitsToFloat(x_tile[patch_at + element / 4][element % 4]) * scale.at[row];
+              uintBitsToFloat(w_tile[patch_at + element / 4][element % 4]) * scale.at[row];
       }
       subgroupBarrier();
     }

@@ -113,12 +113,14 @@ Compiler::Tools Compiler::find_tools(const DesignSource& design) const {
                             options_.aiecc));
   tools.aiecc = *aiecc;
   if (!design.kernels.empty()) {
-    const auto compiler =
-        options_.core_compiler.empty() ? std::nullopt : find_program(options_.core_compiler);
+    std::string name = options_.core_compiler;
+    if (const auto peano = foreign_env("PEANO_INSTALL_DIR"); name.empty() && peano)
+      name = *peano + "/bin/clang++";
+    const auto compiler = name.empty() ? std::nullopt : find_program(name);
     if (!compiler)
       throw Error(ErrorCode::kUnsupported,
                   "no core compiler: install Peano (Xilinx/llvm-aie) and give the path of its "
-                  "clang++");
+                  "clang++, or set PEANO_INSTALL_DIR");
     tools.core_compiler = *compiler;
   }
   std::error_code error;

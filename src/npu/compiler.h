@@ -27,7 +27,9 @@ struct DesignSource {
 
 struct CompilerOptions {
   std::string aiecc = "aiecc";  // name on PATH or a path
-  std::string core_compiler;    // Peano's clang++; needed for designs with kernels
+  // Peano's clang++, needed for designs with kernels; empty: that of PEANO_INSTALL_DIR, the
+  // variable that MLIR-AIE's set-up sets.
+  std::string core_compiler;
   std::vector<std::filesystem::path> include_folders;  // AIE API, this project's kernels
   std::filesystem::path cache;                         // empty: default_npu_cache()
   std::chrono::milliseconds time_limit = std::chrono::minutes(30);

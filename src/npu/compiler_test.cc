@@ -135,6 +135,14 @@ TEST_F(CompilerTest, WithoutToolsSaysWhatToInstall) {
   EXPECT_THAT(failure(ErrorCode::kUnsupported), HasSubstr("install Peano"));
 }
 
+TEST_F(CompilerTest, FindsTheCoreCompilerOfTheToolsSetUp) {
+  options_.core_compiler = "";
+  ASSERT_EQ(setenv("PEANO_INSTALL_DIR", folder_.c_str(), 1), 0);
+  Compiler(options_).compile(design_);
+  unsetenv("PEANO_INSTALL_DIR");
+  EXPECT_THAT(read("cache/clang.calls"), HasSubstr("-c"));
+}
+
 TEST_F(CompilerTest, FailingToolIsQuoted) {
   write_script("aiecc",
                "#!/bin/sh\n[ \"$1\" = --version ] && exit 0\n"

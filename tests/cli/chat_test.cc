@@ -55,8 +55,7 @@ TEST_F(Chat, CtrlCDropsTheLineAndCtrlDLeaves) {
   chat.type(std::string("half a line") + kCtrlC);
   EXPECT_TRUE(chat.wait_for("Ctrl-D or /bye leaves")) << chat.screen();
   ASSERT_TRUE(chat.wait_for("> "));
-  chat.type(kCtrlD);
-  EXPECT_EQ(chat.finish(), 0) << chat.screen();
+  EXPECT_EQ(chat.finish(kCtrlD), 0) << chat.screen();
 }
 
 TEST_F(Chat, CtrlCStopsTheAnswer) {
@@ -80,8 +79,7 @@ TEST_F(Chat, HistoryOutlivesTheProgram) {
     ASSERT_TRUE(chat.wait_for("> "));
     chat.type("/h\xC3\xA4llo w\xC3\xB6rld\r");  // UTF-8 passes through the editor
     ASSERT_TRUE(chat.wait_for("\n> ")) << chat.screen();
-    chat.type(kCtrlD);
-    EXPECT_EQ(chat.finish(), 0);
+    EXPECT_EQ(chat.finish(kCtrlD), 0);
   }
   TerminalProcess chat(kChat, environment());
   ASSERT_TRUE(chat.wait_for("> "));

@@ -164,10 +164,15 @@ bool TerminalProcess::wait_for(const std::string& text) {
   return false;
 }
 
-int TerminalProcess::finish() {
+int TerminalProcess::finish(const std::string& keys) {
   int status = 0;
   const auto limit = Clock::now() + kScreenLimit;
+  auto next_keys = Clock::now();
   while (waitpid(process_, &status, WNOHANG) == 0) {
+    if (!keys.empty() && Clock::now() >= next_keys) {
+      type(keys);
+      next_keys = Clock::now() + std::chrono::milliseconds(500);
+    }
     read_some(20);
     if (Clock::now() > limit) kill(process_, SIGKILL);
   }

@@ -58,8 +58,9 @@ class TerminalProcess {
   void type(const std::string& keys) const;
   // Reads until `text` has come after what was waited for before; false after ten seconds.
   bool wait_for(const std::string& text);
-  // The exit code, -1 when a signal or this call ended it.
-  int finish();
+  // The exit code, -1 when a signal or this call ended it. Types `keys` until then, twice a second:
+  // a terminal loses Ctrl-D that is typed while a program changes its mode.
+  int finish(const std::string& keys = {});
   const std::string& screen() const { return screen_; }
 
  private:

@@ -105,45 +105,56 @@ Place find_place() {
   return place;
 }
 
-// The new k and v go to the cache. Every workgroup that reads them writes them itself: the values
-// are the same, and no other workgroup need be awaited.
-void write_cache(Place place, FloatArray qkv, bool writes) {
+// The query heads go to q_shared and, if `with_key`, the key to k_shared: a subgroup each.
+void prepare_heads(Place place, FloatArray qkv, float scale, bool with_key) {
   Facts f = Facts(p.facts);
-  const uint q_size = f.facts.heads * kHeadSize;
-  const uint kv_size = f.facts.kv_heads * kHeadSize;
-  if (writes)
-    norm_and_rotate(FloatArray(uint64_t(qkv) + 4 * (q_size + place.kv_head * kHeadSize)),
-                    FloatArray(p.k_norm), place.position, true, 0, 1.0, gl_SubgroupID == 0);
-  workgroup_barrier();
-  FloatArray v =
-      FloatArray(uint64_t(qkv) + 4 * (q_size + kv_size + place.kv_head * kHeadSize));
-  const uint64_t cache_row = place.cache_row + place.position % p.capacity;
-  const uint groups = writes ? kHeadSize / 32 : 0;
-  for (uint i = gl_LocalInvocationIndex; i < groups; i += kWorkgroup) {
-    float values[32];
-    [[unroll]] for (uint j = 0; j < 32; ++j) values[j] = k_shared[32 * i + j];
-    store_group(p.k + kCacheBytes * (cache_row * p.cache_stride + 32 * i),
-                p.k_scale + 2 * (cache_row * p.scale_stride + i), values);
-    [[unroll]] for (uint j = 0; j < 32; ++j) values[j] = v.at[32 * i + j];
-    store_group(p.v + kCacheBytes * (cache_row * p.cache_stride + 32 * i),
-                p.v_scale + 2 * (cache_row * p.scale_stride + i), values);
+  for (uint base = 0; base <= kHeads; base += gl_NumSubgroups) {
+    const uint item = min(base + gl_SubgroupID, kHeads);
+    const bool key = item == kHeads;
+    const uint head = key ? f.facts.heads + place.kv_head : place.first_head + item;
+    norm_and_rotate(FloatArray(uint64_t(qkv) + 4 * head * kHeadSize),
+                    FloatArray(key ? p.k_norm : p.q_norm), place.position, key, item,
+                    key ? 1.0 : scale,
+                    base + gl_SubgroupID == item && (!key || with_key));
   }
   workgroup_barrier();
 }
 
-// The query heads go to q_shared.
-void prepare_q(Place place, FloatArray qkv, float scale) {
+// The new k, from k_shared, and v go to the cache. Every workgroup that reads them writes them
+// itself: the values are the same, and no other workgroup need be awaited.
+void write_cache(Place place, FloatArray qkv, bool writes) {
+  Facts f = Facts(p.facts);
+  const uint v_head = f.facts.heads + f.facts.kv_heads + place.kv_head;
+  FloatArray v = FloatArray(uint64_t(qkv) + 4 * v_head * kHeadSize);
+  const uint64_t cache_row = place.cache_row + place.position % p.capacity;
+  const uint64_t k_row = p.k + kCacheBytes * (cache_row * p.cache_stride);
+  const uint64_t v_row = p.v + kCacheBytes * (cache_row * p.cache_stride);
+  if (kCache == kCacheQ8) {
+    const uint groups = writes ? kHeadSize / 32 : 0;
+    for (uint i = gl_LocalInvocationIndex; i < groups; i += kWorkgroup) {
+      const uint64_t scale = 2 * (cache_row * p.scale_stride + i);
+      float values[32];
+      [[unroll]] for (uint j = 0; j < 32; ++j) values[j] = k_shared[32 * i + j];
+      store_group(k_row + 32 * i, p.k_scale + scale, values);
+      [[unroll]] for (uint j = 0; j < 32; ++j) values[j] = v.at[32 * i + j];
+      store_group(v_row + 32 * i, p.v_scale + scale, values);
+    }
+  } else {
+    const uint pairs = writes ? kHeadSize / 2 : 0;
+    for (uint i = gl_LocalInvocationIndex; i < pairs; i += kWorkgroup) {
+      store_pair(k_row, i, vec2(k_shared[2 * i], k_shared[2 * i + 1]));
+      store_pair(v_row, i, vec2(v.at[2 * i], v.at[2 * i + 1]));
+    }
+  }
+  workgroup_barrier();
+}
+
+// Query heads that are ready, to q_shared.
+void take_q(Place place, FloatArray qkv, float scale) {
   FloatArray q = FloatArray(uint64_t(qkv) + 4 * place.first_head * kHeadSize);
-  if (kMode == kModeReady) {
-    for (uint i = gl_LocalInvocationIndex; i < kHeads * kHeadSize; i += kWorkgroup)
-      q_shared[i] = q.at[i] * scale;
-    return;
-  }
-  for (uint base = 0; base < kHeads; base += gl_NumSubgroups) {
-    const uint h = min(base + gl_SubgroupID, kHeads - 1);
-    norm_and_rotate(FloatArray(uint64_t(q) + 4 * h * kHeadSize), FloatArray(p.q_norm),
-                    place.position, false, h, scale, base + gl_SubgroupID < kHeads);
-  }
+  for (uint i = gl_LocalInvocationIndex; i < kHeads * kHeadSize; i += kWorkgroup)
+    q_shared[i] = q.at[i] * scale;
+  barrier();
 }
 
 float m[kHeads], l[kHeads];
@@ -307,14 +318,16 @@ void work() {
   const Place place = find_place();
   FloatArray qkv = FloatArray(p.qkv + 4 * uint64_t(place.row) * p.qkv_stride);
   if (kMode == kModeWrite || kMode == kModeRotate) {
-    if (kMode == kModeRotate) prepare_q(place, qkv, 1.0);
+    prepare_heads(place, qkv, 1.0, place.first_block);
     write_cache(place, qkv, place.first_block);
     return;
   }
   if (place.begin >= place.end) return;
-  prepare_q(place, qkv, Facts(p.facts).facts.scale);
-  if (kMode == kModeFused) write_cache(place, qkv, place.end == place.position + 1);
-  barrier();
+  const float scale = Facts(p.facts).facts.scale;
+  if (kMode == kModeReady) take_q(place, qkv, scale);
+  const bool writes = kMode == kModeFused && place.end == place.position + 1;
+  if (kMode != kModeReady) prepare_heads(place, qkv, scale, writes);
+  if (kMode == kModeFused) write_cache(place, qkv, writes);
   attend(place);
   merge_clusters();
   finish(place);

@@ -11,7 +11,6 @@
 #include "common.glsl"
 #include "batch.glsl"
 #include "dequant.glsl"
-#include "reduce.glsl"
 #include "dot.glsl"
 
 layout(constant_id = 0) const uint kWorkgroup = 256;
@@ -95,48 +94,67 @@ float group_dot(Block block, uint group, uint64_t x_row) {
 }
 #endif
 
-// Quad i of the row, of which quads thread, thread + kWorkgroup, .. are this invocation's.
+// One value per subgroup, for each of the two norms.
+shared float subgroup_sums[2][kWorkgroup / 8];
+
+float workgroup_sum(float value, uint which) {
+  const float sum = subgroupAdd(value);
+  if (gl_SubgroupInvocationID == 0) subgroup_sums[which][gl_SubgroupID] = sum;
+  barrier();
+  float total = 0.0;
+  for (uint i = 0; i < gl_NumSubgroups; i += gl_SubgroupSize) {
+    const uint at = i + gl_SubgroupInvocationID;
+    total += at < gl_NumSubgroups ? subgroup_sums[which][at] : 0.0;
+  }
+  return subgroupAdd(total);
+}
+
+float inverse_rms_of(vec4 v[kQuads], uint which) {
+  float squares = 0.0;
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
+  return inversesqrt(workgroup_sum(squares, which) / float(kGroups * 32) + p.epsilon);
+}
+
+// Weights of the norms, which need not wait for x.
+vec4 norm_weights[kQuads], add_weights[kQuads];
+
+uint quad_of(uint j) { return thread_index() + j * kWorkgroup; }
+bool has_quad(uint j) { return quad_of(j) < kGroups * 8; }
+
+void load_norm_weights() {
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    const uint i = min(quad_of(j), kGroups * 8 - 1);
+    if (kPrologue != kPrologueCopy) norm_weights[j] = QuadArray(p.norm).at[i];
+    if (kPrologue == kPrologueAddNorm) add_weights[j] = QuadArray(p.add_norm).at[i];
+  }
+}
+
+// Each invocation has the quads quad_of(0), quad_of(1), .. of the row.
 void prepare_x(uint64_t x_row, uint row) {
 #ifndef WEIGHT_IS_FLOAT
   QuadArray x = QuadArray(x_row);
-  QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
-  const uint thread = thread_index();
-  const uint quads = kGroups * 8;
   vec4 v[kQuads];
-  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-    const uint i = thread + j * kWorkgroup;
-    v[j] = i < quads ? x.at[i] : vec4(0.0);
-  }
+  [[unroll]] for (uint j = 0; j < kQuads; ++j)
+    v[j] = has_quad(j) ? x.at[quad_of(j)] : vec4(0.0);
   if (kPrologue == kPrologueAddNorm) {
+    QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
     vec4 y[kQuads];
-    float squares = 0.0;
+    [[unroll]] for (uint j = 0; j < kQuads; ++j)
+      y[j] = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
+    const float inverse_rms = inverse_rms_of(y, 0);
     [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      const uint i = thread + j * kWorkgroup;
-      y[j] = i < quads ? add.at[i] : vec4(0.0);
-      squares += dot(y[j], y[j]);
-    }
-    const float inverse_rms =
-        inversesqrt(workgroup_add(squares) / float(kGroups * 32) + p.epsilon);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      const uint i = thread + j * kWorkgroup;
-      if (i < quads) v[j] += y[j] * inverse_rms * QuadArray(p.add_norm).at[i];
-      if (i < quads && gl_WorkGroupID.x == 0)
-        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[i] = v[j];
+      v[j] += y[j] * inverse_rms * add_weights[j];
+      if (has_quad(j) && gl_WorkGroupID.x == 0)
+        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[quad_of(j)] = v[j];
     }
   }
   if (kPrologue != kPrologueCopy) {
-    float squares = 0.0;
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
-    const float inverse_rms =
-        inversesqrt(workgroup_add(squares) / float(kGroups * 32) + p.epsilon);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      const uint i = thread + j * kWorkgroup;
-      if (i < quads) v[j] *= inverse_rms * QuadArray(p.norm).at[i];
-    }
+    const float inverse_rms = inverse_rms_of(v, 1);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
   }
   // Eight neighbouring invocations hold a group.
   [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-    const uint i = thread + j * kWorkgroup;
+    const uint i = quad_of(j);
     const vec4 a = abs(v[j]);
     float largest = max(max(a.x, a.y), max(a.z, a.w));
     largest = max(largest, subgroupShuffleXor(largest, 1));
@@ -147,7 +165,7 @@ void prepare_x(uint64_t x_row, uint row) {
     sum += subgroupShuffleXor(sum, 1);
     sum += subgroupShuffleXor(sum, 2);
     sum += subgroupShuffleXor(sum, 4);
-    if (i < quads) {
+    if (has_quad(j)) {
       const uint group = i / 8, word = i % 8;
       x_quads[(word / 4) * kGroups + group][word % 4] =
           (uint(q.x) & 0xffu) | (uint(q.y) & 0xffu) << 8 | (uint(q.z) & 0xffu) << 16 |
@@ -211,6 +229,9 @@ void main() {
   const uint units = (count + outputs_together() - 1) / outputs_together() * kSplits;
   Place next = begin_unit(gl_SubgroupID);
   load_ahead(first + min(next.local, count - 1), next.chunk);
+#ifndef WEIGHT_IS_FLOAT
+  load_norm_weights();
+#endif
   if (kChained) chain_wait(p.chain);
 
   Batch batch = Batch(p.batch);

@@ -46,25 +46,27 @@ Eight load_eight(uint64_t cache, uint64_t scale_address) {
   return r;
 }
 
-// A group of 32 elements. int8: q = round(v / d), d = max / 127, stored as f16.
-void store_group(uint64_t cache, uint64_t scale_address, float values[32]) {
-  UintArray words = UintArray(cache);
+// Elements 2i and 2i+1 of a row that is not int8.
+void store_pair(uint64_t row, uint i, vec2 values) {
   if (kCache == kCacheF16) {
-    [[unroll]] for (uint i = 0; i < 16; ++i)
-      words.at[i] = packHalf2x16(vec2(values[2 * i], values[2 * i + 1]));
-  } else if (kCache == kCacheQ8) {
-    float largest = 0.0;
-    [[unroll]] for (uint i = 0; i < 32; ++i) largest = max(largest, abs(values[i]));
-    Half(scale_address).value = uint16_t(packHalf2x16(vec2(largest / 127.0, 0.0)));
-    const float inverse = largest > 0.0 ? 127.0 / largest : 0.0;
-    [[unroll]] for (uint i = 0; i < 8; ++i) {
-      uint word = 0;
-      [[unroll]] for (uint j = 0; j < 4; ++j)
-        word |= (uint(int(roundEven(values[4 * i + j] * inverse))) & 0xffu) << (8 * j);
-      words.at[i] = word;
-    }
+    UintArray(row).at[i] = packHalf2x16(values);
   } else {
-    [[unroll]] for (uint i = 0; i < 32; ++i) words.at[i] = floatBitsToUint(values[i]);
+    FloatArray(row).at[2 * i] = values.x;
+    FloatArray(row).at[2 * i + 1] = values.y;
+  }
+}
+
+// A group of 32 elements as int8: q = round(v / d), d = max / 127, stored as f16.
+void store_group(uint64_t cache, uint64_t scale_address, float values[32]) {
+  float largest = 0.0;
+  [[unroll]] for (uint i = 0; i < 32; ++i) largest = max(largest, abs(values[i]));
+  Half(scale_address).value = uint16_t(packHalf2x16(vec2(largest / 127.0, 0.0)));
+  const float inverse = largest > 0.0 ? 127.0 / largest : 0.0;
+  [[unroll]] for (uint i = 0; i < 8; ++i) {
+    uint word = 0;
+    [[unroll]] for (uint j = 0; j < 4; ++j)
+      word |= (uint(int(roundEven(values[4 * i + j] * inverse))) & 0xffu) << (8 * j);
+    UintArray(cache).at[i] = word;
   }
 }
 

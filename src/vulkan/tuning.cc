@@ -37,7 +37,7 @@ constexpr std::array kRows = {
         0,
         {.name = "integrated",
          .subgroup = 32,
-         .matvec_workgroup = 256,
+         .matvec_workgroup = 512,
          .matvec_per_unit = 4,
          .matvec_unroll = 2,
          .matvec_splits = 16,

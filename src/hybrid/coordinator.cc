@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "hybrid/node_support.h"
 #include "hybrid/segment.h"
 
 namespace tandem {
@@ -111,24 +112,6 @@ void Coordinator::load_weights(const ModelWeights& weights, const Progress& prog
   }
 }
 
-OpSpec Coordinator::spec_of(const Node& node, const BlockOp& op, Phase phase,
-                            const WeightTypes& types) const {
-  OpSpec spec;
-  spec.op = op.op;
-  spec.phase = phase;
-  spec.layer = node.layer;
-  spec.max_rows = phase == Phase::kDecode ? shape_.sequences : shape_.max_rows;
-  spec.max_outputs = std::min(spec.max_rows, shape_.max_outputs);
-  spec.max_sequences = shape_.sequences;
-  spec.on_outputs = op.on_outputs;
-  spec.kv = shape_.kv;
-  for (uint32_t i = 0; i < op.weight_count; ++i)
-    spec.weights.types[i] = types.types[op.first_weight + i];
-  spec.weights.count = op.weight_count;
-  spec.config = &config_.layers[node.layer];
-  return spec;
-}
-
 void Coordinator::load_node(const ModelWeights& weights, size_t index, uint32_t device) {
   const Node& node = nodes_[index];
   Backend& backend = *backends_[device];
@@ -139,35 +122,24 @@ void Coordinator::load_node(const ModelWeights& weights, size_t index, uint32_t 
   if (plan_.prefill[index] == device) phases.push_back(Phase::kPrefill);
   if (plan_.decode[index] == device) phases.push_back(Phase::kDecode);
 
-  const auto refusal = [&](std::span<const BlockOp> ops) -> std::string {
-    for (const BlockOp& op : ops)
-      for (Phase phase : phases) {
-        const Support support = backend.supports(spec_of(node, op, phase, types));
-        if (!support.ok) return fmt::format("{}: {}", op_info(op.op).name, support.reason);
-      }
-    return {};
-  };
-  std::span<const BlockOp> ops(&node_op(node.op), 1);
-  if (const std::string whole = refusal(ops); !whole.empty()) {
-    ops = node_primitives(node.op);
-    if (const std::string parts = refusal(ops); !parts.empty())
-      throw Error(
-          ErrorCode::kUnsupported,
-          fmt::format("{} cannot run {} of layer {} ({}; {}); choose another device",
-                      backend.info().name, op_info(node.op).name, node.layer, whole, parts));
-  }
+  const NodeSupport support = node_support(backend, config_, shape_, node, phases, types);
+  if (support.ops.empty())
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{} cannot run {} of layer {} ({}); choose another device", backend.info().name,
+                    op_info(node.op).name, node.layer, support.reason));
   auto entry = std::make_unique<Loaded>(Loaded{index, device, {}});
   const auto views = file.views();
-  for (const BlockOp& op : ops) {
+  for (const BlockOp& op : support.ops) {
     LoadedOp made{&op, nullptr, {}};
     const std::span<const TensorView> own(views.data() + op.first_weight, op.weight_count);
     if (op.weight_count > 0) {
-      made.weights = backend.load(spec_of(node, op, phases.front(), types), own);
+      made.weights = backend.load(op_spec(config_, shape_, node, op, phases.front(), types), own);
       weight_size_ += made.weights->size();
     }
     for (Phase phase : phases)
       made.kernels[static_cast<size_t>(phase)] =
-          backend.prepare(spec_of(node, op, phase, types), made.weights.get());
+          backend.prepare(op_spec(config_, shape_, node, op, phase, types), made.weights.get());
     entry->ops.push_back(std::move(made));
   }
   loaded_.push_back(std::move(entry));

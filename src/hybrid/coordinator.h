@@ -92,7 +92,6 @@ class Coordinator {
   void allocate_activations();
   void load_weights(const ModelWeights& weights, const Progress& progress);
   Loaded& loaded(size_t node, uint32_t device);
-  OpSpec spec_of(const Node& node, const BlockOp& op, Phase phase, const WeightTypes& types) const;
   void load_node(const ModelWeights& weights, size_t node, uint32_t device);
   Schedule make_schedule(Phase phase, Tail tail);
   void append_node(Segment& segment, const Node& node, Loaded& ops, Phase phase);

@@ -107,6 +107,19 @@ TEST(Json, ErrorNamesFileLineAndColumn) {
   EXPECT_EQ(message.substr(0, 14), "plan.json:2:8:") << message;
 }
 
+TEST(Json, AnObjectHasEveryKeyOnce) {
+  EXPECT_NO_THROW(parse_json(R"([{"a": 1}, {"a": {"a": 2}}])", "plan.json"));
+  const auto [code, message] =
+      error_of([] { parse_json(R"({"a": {"b": 1, "c": 2, "b": 3}})", "plan.json"); });
+  EXPECT_EQ(code, ErrorCode::kInvalidFile);
+  EXPECT_NE(message.find("\"b\" twice"), std::string::npos) << message;
+}
+
+TEST(Json, AFileThatIsNoneIsNotFound) {
+  EXPECT_EQ(error_of([] { read_json("/nonexistent/plan.json"); }).first, ErrorCode::kNotFound);
+  EXPECT_EQ(error_of([] { read_json("/"); }).first, ErrorCode::kNotFound);
+}
+
 TEST(Json, BytesThatAreNotUtf8AreReplaced) {
   EXPECT_EQ(to_text(Json("a\xFF")), "\"a\xEF\xBF\xBD\"");
 }

@@ -8,6 +8,13 @@ namespace {
 
 constexpr uint32_t kScaleGroup = 32;  // int8 values per scale
 
+struct KvType {
+  std::string_view name;
+  DType dtype;
+};
+constexpr std::array kKvTypes = {KvType{"f32", DType::kF32}, KvType{"f16", DType::kF16},
+                                 KvType{"q8_0", DType::kI8}};
+
 struct LayerDims {
   std::array<uint32_t, 3> values, scales;
   DType dtype;
@@ -24,6 +31,18 @@ LayerDims dims_of(const LayerConfig& layer, const KvCacheShape& shape) {
 }
 
 }  // namespace
+
+std::optional<DType> find_kv_type(std::string_view name) {
+  for (const KvType& type : kKvTypes)
+    if (type.name == name) return type.dtype;
+  return std::nullopt;
+}
+
+std::string_view kv_type_name(DType kv) {
+  for (const KvType& type : kKvTypes)
+    if (type.dtype == kv) return type.name;
+  return dtype_name(kv);
+}
 
 uint32_t KvCache::capacity(const LayerConfig& layer, const KvCacheShape& shape) {
   if (layer.window == 0) return shape.context;

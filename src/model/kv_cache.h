@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "model/config.h"
@@ -18,6 +20,11 @@ struct KvCacheShape {
   uint32_t sequences = 1;
   DType dtype = DType::kF16;  // kF32, kF16 or kI8 (q8_0: int8 values, an f16 scale per 32)
 };
+
+// The cache's types by the names that users write: f32, f16, q8_0 (kI8).
+inline constexpr std::string_view kKvTypeNames = "f32, f16, q8_0";
+std::optional<DType> find_kv_type(std::string_view name);
+std::string_view kv_type_name(DType kv);
 
 // k, v, k_scale, v_scale of one layer, as op.h describes them. Position p lies in row
 // p % capacity; a local layer's capacity is window + max_rows + kRollback at most, so that a

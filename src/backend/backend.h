@@ -33,6 +33,13 @@ struct Ticket {
 };
 enum class Status : uint8_t { kDone, kTimeout, kDeviceLost };
 
+// What only a device knows of its use, since it was opened.
+struct DeviceCounters {
+  uint64_t memory_used = 0;  // bytes of its own memory in use now; 0: it works in the host's
+  // Of an emulated device: how long its programs would have kept the real one busy, by its model.
+  double predicted_seconds = 0;
+};
+
 // Weights in the device's own layout: the sole copy it keeps.
 class Weights {
  public:
@@ -58,7 +65,7 @@ class Program {
 };
 
 // Setting up (supports .. record) happens on one thread and throws Error. submit is called from
-// one thread, wait from any; neither throws or allocates. Objects a backend makes must be
+// one thread at a time, wait from any; neither throws or allocates. Objects a backend makes must be
 // destroyed before it, programs before kernels, kernels before weights.
 class Backend : public Importer {
  public:
@@ -91,6 +98,9 @@ class Backend : public Importer {
   // Bytes per second that plain loads stream from the device's memory, measured now (a second or
   // so); 0 where that means nothing, as for an emulated device.
   virtual double measure_read_bandwidth() { return 0; }
+
+  // Not while a program runs.
+  virtual DeviceCounters device_counters() const { return {}; }
 
   // After a status other than kDone: one sentence on what failed.
   virtual std::string failure() const { return {}; }

@@ -88,9 +88,9 @@ void report_devices(Engine& engine) {
              kv_type_name(engine.options().kv),
              static_cast<double>(coordinator.activation_size()) / kMib,
              static_cast<double>(peak_resident_size()) / kMib);
-  fmt::print(stderr, "tandem: {} edges, {} bytes between devices, {} bytes copied\n",
-             coordinator.edges().edges, coordinator.edges().edge_bytes,
-             coordinator.edges().staged_bytes);
+  const DeviceUse total = coordinator.total_use();
+  fmt::print(stderr, "tandem: {} edges, {} bytes between devices, {} bytes copied\n", total.edges,
+             total.edge_bytes, total.staged_bytes);
 }
 
 }  // namespace tandem

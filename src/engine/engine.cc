@@ -95,7 +95,7 @@ uint32_t Engine::choose_context() const {
   const uint64_t available = backends_.front()->available_memory();
   const auto needed = [&](uint32_t context) {
     const CoordinatorShape s = shape(context);
-    return weights_.size() + KvCache::size_of(config_, {s.context, s.max_rows, s.sequences, s.kv}) +
+    return weights_.size() + KvCache::size_of(config_, Coordinator::cache_shape(s)) +
            Coordinator::activation_size(config_, s) + kMemoryMargin;
   };
   const auto refuse = [&](uint32_t context) {

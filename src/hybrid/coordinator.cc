@@ -5,39 +5,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "hybrid/node_support.h"
-#include "hybrid/segment.h"
+#include "hybrid/pipeline.h"
 
 namespace tandem {
 namespace {
 
 // Longer than any step of any model on any device that still works; a hung device ends here.
 constexpr std::chrono::minutes kStepTimeout{30};
-
-constexpr uint32_t kBatchColumns = 4;  // u32 fields of a BatchHeader or BatchRow
-
-size_t schedule_index(Phase phase, Tail tail) {
-  return static_cast<size_t>(phase) * 2 + static_cast<size_t>(tail);
-}
-
-std::array<uint32_t, 3> batch_dims(const CoordinatorShape& shape) {
-  return {1, 1 + shape.max_rows, kBatchColumns};
-}
-
-std::array<uint32_t, 3> operand_dims(Operand operand, const ModelConfig& config,
-                                     const CoordinatorShape& shape) {
-  if (operand == Operand::kIds) return {1, shape.max_rounds, shape.max_outputs};
-  return {1, counts_outputs(operand) ? shape.max_outputs : shape.max_rows,
-          operand_width(operand, config.common())};
-}
-
-DType operand_dtype(Operand operand) {
-  return operand == Operand::kIds ? DType::kI32 : DType::kF32;
-}
 
 bool one_row_per_sequence(std::span<const StepRow> rows) {
   for (size_t i = 1; i < rows.size(); ++i)
@@ -46,17 +24,84 @@ bool one_row_per_sequence(std::span<const StepRow> rows) {
   return true;
 }
 
+template <typename Each>
+void for_each_scratch(Each each) {
+  for (uint32_t i = 0; i < kOperandCount; ++i)
+    if (const auto operand = static_cast<Operand>(i); is_scratch(operand)) each(operand);
+}
+
+size_t scratch_size(const ModelConfig& config, const CoordinatorShape& shape) {
+  size_t total = 0;
+  for_each_scratch([&](Operand operand) {
+    total += Arena::size_of(operand_dtype(operand), operand_dims(operand, config, shape));
+  });
+  return total;
+}
+
 }  // namespace
+
+struct Coordinator::Scratch {
+  Scratch(const ModelConfig& config, const CoordinatorShape& shape)
+      : memory(scratch_size(config, shape), "scratch inside a node") {
+    Arena arena(memory);
+    for_each_scratch([&](Operand operand) {
+      views[static_cast<size_t>(operand)] =
+          arena.allocate(operand_dtype(operand), operand_dims(operand, config, shape));
+    });
+  }
+  SharedMemory memory;
+  std::array<TensorView, kOperandCount> views{};
+};
+
+// Steps as jobs of the pipeline: a task is a segment.
+class Coordinator::PipelinedSteps : public Pipeline::Work {
+ public:
+  explicit PipelinedSteps(Coordinator& owner)
+      : owner_(owner),
+        pipeline_(static_cast<uint32_t>(owner.backends_.size()), owner.shape_.slots) {}
+
+  Pipeline::Result run(std::span<const PipelineStep> steps, Phase phase, Tail tail) {
+    steps_ = steps;
+    phase_ = phase;
+    tail_ = tail;
+    return pipeline_.run(static_cast<uint32_t>(steps.size()), *this);
+  }
+
+ private:
+  uint32_t start(uint32_t job, uint32_t slot) override {
+    owner_.start(slot, steps_[job], phase_, tail_);
+    return owner_.device_of(slot);
+  }
+  std::optional<uint32_t> run_task(uint32_t slot) override {
+    owner_.run_segment(slot);
+    if (!owner_.advance(slot)) return std::nullopt;
+    return owner_.device_of(slot);
+  }
+
+  Coordinator& owner_;
+  std::span<const PipelineStep> steps_;
+  Phase phase_ = Phase::kPrefill;
+  Tail tail_ = Tail::kNone;
+  Pipeline pipeline_;
+};
+
+// ---- Setting up ---------------------------------------------------------------------------------
 
 Coordinator::Coordinator(const ModelConfig& config, const ModelWeights& weights,
                          std::span<Backend* const> backends, const Plan& plan,
                          const CoordinatorShape& shape, const Progress& progress)
     : config_(config),
+      weights_(weights),
       backends_(backends.begin(), backends.end()),
       plan_(plan),
       shape_(shape),
       nodes_(forward_pass(static_cast<uint32_t>(config.layers.size()))),
-      kv_(config, {shape.context, shape.max_rows, shape.sequences, shape.kv}) {
+      kv_(config, cache_shape(shape)),
+      cache_owners_(config, kv_, backends, shape.sequences),
+      scratch_(backends.size()),
+      steps_(shape.slots),
+      memory_(backends.size()),
+      trace_(backends.size()) {
   TANDEM_CHECK(plan.devices.size() == backends.size(), "%zu devices, %zu backends",
                plan.devices.size(), backends.size());
   TANDEM_CHECK(plan.prefill.size() == nodes_.size() && plan.decode.size() == nodes_.size(),
@@ -64,35 +109,30 @@ Coordinator::Coordinator(const ModelConfig& config, const ModelWeights& weights,
   nodes_.push_back({Op::kArgmax});
   plan_.prefill.push_back(plan_.prefill.back());
   plan_.decode.push_back(plan_.decode.back());
-  owners_.fill(kHost);
-  kv_owners_.assign(config.layers.size(), kHost);
-  allocate_activations();
+  for (auto& uses : uses_) uses.resize(backends.size());
+  extents_.reserve(shape.sequences);
+  for (uint32_t i = 0; i < shape.slots; ++i)
+    slots_.push_back(std::make_unique<Slot>(config, shape));
   load_weights(weights, progress);
-  for (Phase phase : {Phase::kPrefill, Phase::kDecode})
-    for (Tail tail : {Tail::kNone, Tail::kArgmax}) schedules_.push_back(make_schedule(phase, tail));
+  // A prompt's argmax is rarely asked for; its schedule is made when it is.
+  schedule(Phase::kPrefill, Tail::kNone);
+  schedule(Phase::kDecode, Tail::kNone);
+  schedule(Phase::kDecode, Tail::kArgmax);
+  count_memory();
+  if (shape.slots > 1) pipelined_ = std::make_unique<PipelinedSteps>(*this);
 }
 
 Coordinator::~Coordinator() = default;
 
 size_t Coordinator::activation_size(const ModelConfig& config, const CoordinatorShape& shape) {
-  size_t total = Arena::size_of(DType::kI32, batch_dims(shape));
-  for (uint32_t i = 0; i < kOperandCount; ++i) {
-    const auto operand = static_cast<Operand>(i);
-    if (!is_kv(operand))
-      total += Arena::size_of(operand_dtype(operand), operand_dims(operand, config, shape));
-  }
-  return total;
+  return shape.slots * Slot::size_of(config, shape) + scratch_size(config, shape);
 }
 
-void Coordinator::allocate_activations() {
-  activations_ = std::make_unique<SharedMemory>(activation_size(config_, shape_), "activations");
-  Arena arena(*activations_);
-  batch_ = arena.allocate(DType::kI32, batch_dims(shape_));
-  for (uint32_t i = 0; i < kOperandCount; ++i) {
-    const auto operand = static_cast<Operand>(i);
-    if (!is_kv(operand))
-      operands_[i] = arena.allocate(operand_dtype(operand), operand_dims(operand, config_, shape_));
-  }
+// A window's ring has room for all rows in flight, so that steps which did not finish leave what
+// the rows before them attend to.
+KvCacheShape Coordinator::cache_shape(const CoordinatorShape& shape) {
+  return {shape.context, std::max(shape.max_rows * shape.slots, shape.max_rounds), shape.sequences,
+          shape.kv};
 }
 
 void Coordinator::load_weights(const ModelWeights& weights, const Progress& progress) {
@@ -128,14 +168,14 @@ void Coordinator::load_node(const ModelWeights& weights, size_t index, uint32_t 
         ErrorCode::kUnsupported,
         fmt::format("{} cannot run {} of layer {} ({}); choose another device", backend.info().name,
                     op_info(node.op).name, node.layer, support.reason));
-  auto entry = std::make_unique<Loaded>(Loaded{index, device, {}});
+  auto entry = std::make_unique<LoadedNode>(LoadedNode{index, device, {}});
   const auto views = file.views();
   for (const BlockOp& op : support.ops) {
     LoadedOp made{&op, nullptr, {}};
     const std::span<const TensorView> own(views.data() + op.first_weight, op.weight_count);
     if (op.weight_count > 0) {
       made.weights = backend.load(op_spec(config_, shape_, node, op, phases.front(), types), own);
-      weight_size_ += made.weights->size();
+      memory_[device].weights += made.weights->size();
     }
     for (Phase phase : phases)
       made.kernels[static_cast<size_t>(phase)] =
@@ -145,151 +185,281 @@ void Coordinator::load_node(const ModelWeights& weights, size_t index, uint32_t 
   loaded_.push_back(std::move(entry));
 }
 
-Coordinator::Loaded& Coordinator::loaded(size_t node, uint32_t device) {
+LoadedNode& Coordinator::loaded(size_t node, uint32_t device) {
   for (const auto& entry : loaded_)
     if (entry->node == node && entry->device == device) return *entry;
   TANDEM_CHECK(false, "node %zu was not loaded on device %u", node, device);
 }
 
-std::vector<TensorView> Coordinator::views_of(const BlockOp& op, uint16_t layer) const {
-  std::vector<TensorView> views;
-  for (Operand operand : op.operands)
-    views.push_back(
-        is_kv(operand)
-            ? kv_.layer(layer)[static_cast<size_t>(operand) - static_cast<size_t>(Operand::kK)]
-            : operands_[static_cast<size_t>(operand)]);
-  return views;
+Coordinator::Scratch& Coordinator::scratch_of(uint32_t device) {
+  std::unique_ptr<Scratch>& scratch = scratch_[device];
+  if (!scratch) scratch = std::make_unique<Scratch>(config_, shape_);
+  return *scratch;
 }
 
-void Coordinator::append_node(Segment& segment, const Node& node, Loaded& ops, Phase phase) {
-  for (LoadedOp& op : ops.ops) {
-    segment.args.push_back(views_of(*op.block, node.layer));
-    segment.steps.push_back({op.kernels[static_cast<size_t>(phase)].get(), {}});
-  }
-  segment.note_operands(node_op(node.op), node.layer);
+const TensorView& Coordinator::view_of(Operand operand, const Node& node, uint32_t device,
+                                       uint32_t slot) {
+  const auto index = static_cast<size_t>(operand);
+  if (is_kv(operand)) return kv_.layer(node.layer)[index - static_cast<size_t>(Operand::kK)];
+  if (is_scratch(operand)) return scratch_of(device).views[index];
+  return slots_[slot]->operand(operand);
 }
 
-Coordinator::Schedule Coordinator::make_schedule(Phase phase, Tail tail) {
+std::unique_ptr<Program> Coordinator::record(const Segment& segment, Phase phase, uint32_t slot) {
+  std::vector<std::vector<TensorView>> args;
+  std::vector<Step> steps;
+  for (size_t i = segment.first_node; i < segment.first_node + segment.nodes; ++i)
+    for (const LoadedOp& op : loaded(i, segment.device).ops) {
+      std::vector<TensorView>& views = args.emplace_back();
+      for (Operand operand : op.block->operands)
+        views.push_back(view_of(operand, nodes_[i], segment.device, slot));
+      steps.push_back({op.kernels[static_cast<size_t>(phase)].get(), {}});
+    }
+  for (size_t i = 0; i < steps.size(); ++i) steps[i].args = args[i];
+  return backends_[segment.device]->record(steps, slots_[slot]->batch());
+}
+
+Schedule Coordinator::make_schedule(Phase phase, Tail tail) {
   const std::vector<uint32_t>& devices = phase == Phase::kPrefill ? plan_.prefill : plan_.decode;
   const size_t end = tail == Tail::kArgmax ? nodes_.size() : nodes_.size() - 1;
+  const size_t window_count = windows_of(config_).size();
   Schedule schedule;
   for (size_t i = 0; i < end; ++i) {
     if (schedule.segments.empty() || schedule.segments.back().device != devices[i])
-      schedule.segments.emplace_back(devices[i]);
-    append_node(schedule.segments.back(), nodes_[i], loaded(i, devices[i]), phase);
+      schedule.segments.emplace_back(devices[i], i, window_count);
+    const Node& node = nodes_[i];
+    Segment& segment = schedule.segments.back();
+    segment.note_operands(node);
+    segment.cost.add(node,
+                     node.op == Op::kArgmax ? NodeWeights{} : weights_.node(node.op, node.layer),
+                     config_, shape_.kv);
   }
-  for (Segment& segment : schedule.segments) {
-    for (size_t i = 0; i < segment.steps.size(); ++i) segment.steps[i].args = segment.args[i];
-    segment.program = backends_[segment.device]->record(segment.steps, batch_);
-  }
+  schedule.plan_transfers(tail == Tail::kArgmax ? Operand::kIds : Operand::kLogits);
+  for (Segment& segment : schedule.segments)
+    for (uint32_t slot = 0; slot < shape_.slots; ++slot)
+      segment.programs.push_back(record(segment, phase, slot));
   return schedule;
 }
 
-void Coordinator::write_batch(std::span<const StepRow> rows) {
-  TANDEM_CHECK(rows.size() <= shape_.max_rows, "%zu rows, room for %u", rows.size(),
-               shape_.max_rows);
-  output_count_ = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    TANDEM_DCHECK(rows[i].sequence < shape_.sequences && rows[i].position < shape_.context,
-                  "sequence %u position %u", rows[i].sequence, rows[i].position);
-    BatchRow& record = *batch_.row_as<BatchRow>(static_cast<uint32_t>(i) + 1);
-    record.token = rows[i].token;
-    record.sequence = rows[i].sequence;
-    record.position = rows[i].position;
-    if (!rows[i].output) continue;
-    TANDEM_CHECK(output_count_ < shape_.max_outputs, "more than %u outputs", shape_.max_outputs);
-    batch_.row_as<BatchRow>(++output_count_)->output_row = static_cast<uint32_t>(i);
-  }
-  *batch_.row_as<BatchHeader>(0) = {static_cast<uint32_t>(rows.size()), output_count_, 0, 0};
+Schedule& Coordinator::schedule(Phase phase, Tail tail) {
+  std::unique_ptr<Schedule>& made =
+      schedules_[static_cast<size_t>(phase) * 2 + static_cast<size_t>(tail)];
+  if (!made) made = std::make_unique<Schedule>(make_schedule(phase, tail));
+  return *made;
 }
 
-void Coordinator::move_owner(uint32_t& owner, const TensorView& view, size_t size, uint32_t to) {
-  if (owner == to || view.memory == nullptr || size == 0) return;
-  bool copied = false;
-  if (owner != kHost) {
-    Import& from = view.memory->import_for(*backends_[owner]);
-    from.release(Access::kWrite, view.offset, size);
-    copied |= !from.zero_copy();
-  }
-  if (to != kHost) {
-    Import& destination = view.memory->import_for(*backends_[to]);
-    destination.acquire(Access::kRead, view.offset, size);
-    copied |= !destination.zero_copy();
-  }
-  if (owner != kHost && to != kHost) {
-    ++edge_counters_.edges;
-    edge_counters_.edge_bytes += size;
-  }
-  if (copied) edge_counters_.staged_bytes += size;
-  owner = to;
+// ---- Running ------------------------------------------------------------------------------------
+
+void Coordinator::start(uint32_t slot, const PipelineStep& step, Phase phase, Tail tail) {
+  TANDEM_CHECK(step.rounds >= 1 && step.rounds <= shape_.max_rounds, "%u rounds of at most %u",
+               step.rounds, shape_.max_rounds);
+  slots_[slot]->write(step.rows);
+  TANDEM_CHECK(step.rounds == 1 ||
+                   (tail == Tail::kArgmax && slots_[slot]->output_count() == step.rows.size()),
+               "%u rounds without all ids", step.rounds);
+  StepState& state = steps_[slot];
+  state = {};
+  state.schedule = &schedule(phase, tail);
+  state.phase = phase;
+  state.tail = tail;
+  state.rounds = step.rounds;
+  state.rounds_per_submit = state.schedule->segments.size() == 1 ? step.rounds : 1;
+  state.number = step_count_++;
+  last_slot_ = slot;
 }
 
-void Coordinator::hand_over(const Segment& segment, uint32_t row_count) {
-  uint32_t batch_owner = kHost;
-  move_owner(batch_owner, batch_, (1 + size_t{row_count}) * sizeof(BatchRow), segment.device);
-  for (Operand operand : segment.reads) {
-    const TensorView& view = operands_[static_cast<size_t>(operand)];
-    const uint32_t rows = counts_outputs(operand) ? output_count_ : row_count;
-    move_owner(owners_[static_cast<size_t>(operand)], view, rows * view.strides[1], segment.device);
-  }
-  for (uint16_t layer : segment.kv_layers) {
-    const uint32_t owner = kv_owners_[layer];
-    for (const TensorView& view : kv_.layer(layer)) {
-      uint32_t moving = owner;
-      if (view.element_count() > 0) move_owner(moving, view, view.size(), segment.device);
-    }
-    kv_owners_[layer] = segment.device;
-  }
-  for (Operand operand : segment.writes) owners_[static_cast<size_t>(operand)] = segment.device;
+uint32_t Coordinator::device_of(uint32_t slot) const {
+  return steps_[slot].schedule->segments[steps_[slot].segment].device;
 }
 
-void Coordinator::run_segment(Segment& segment, uint32_t rounds) {
+void Coordinator::hand_over_cache(std::span<const PipelineStep> steps, Phase phase) {
+  extents_.clear();
+  for (const PipelineStep& step : steps)
+    for (const StepRow& row : step.rows)
+      if (std::none_of(extents_.begin(), extents_.end(),
+                       [&](const SequenceExtent& e) { return e.sequence == row.sequence; }))
+        extents_.push_back({row.sequence, row.position, row.position});
+  const std::vector<uint32_t>& devices = phase == Phase::kPrefill ? plan_.prefill : plan_.decode;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].op != Op::kAttnCore) continue;
+    DeviceUse& use = uses_[static_cast<size_t>(phase)][devices[i]];
+    const uint64_t start = now_ns(), bytes = use.edge_bytes;
+    for (const SequenceExtent& extent : extents_)
+      cache_owners_.hand_over(nodes_[i].layer, extent, devices[i], use);
+    if (use.edge_bytes == bytes) continue;
+    const uint64_t end = now_ns();
+    use.transfer_ns += end - start;
+    if (TraceRing& trace = trace_[devices[i]]; trace.enabled())
+      trace.add({TraceKind::kCache, phase, start, end, nullptr, step_count_, 0,
+                 use.edge_bytes - bytes, 0});
+  }
+}
+
+void Coordinator::transfer(uint32_t index, const Segment& segment, Access access) {
+  const bool acquiring = access == Access::kRead;
+  const bool batch = acquiring && segment.first_on_device;
+  const std::vector<Operand>& operands = acquiring ? segment.acquires : segment.releases;
+  if (operands.empty() && !batch) return;
+  Slot& slot = *slots_[index];
+  const StepState& step = steps_[index];
+  DeviceUse& use = uses_[static_cast<size_t>(step.phase)][segment.device];
+  Import& import = slot.import_on(*backends_[segment.device]);
+  const uint64_t start = now_ns();
+  uint64_t bytes = 0;
+  const auto move = [&](const TensorView& view, size_t size) {
+    if (acquiring)
+      import.acquire(access, view.offset, size);
+    else
+      import.release(access, view.offset, size);
+    bytes += size;
+    if (import.zero_copy()) return;
+    ++use.staged_copies;
+    use.staged_bytes += size;
+  };
+  for (Operand operand : operands)
+    move(slot.operand(operand), slot.used_size(operand, step.rounds_per_submit));
+  if (acquiring) {
+    use.edges += operands.size();
+    use.edge_bytes += bytes;
+  }
+  if (batch) move(slot.batch(), slot.batch_size());
+  const uint64_t end = now_ns();
+  use.transfer_ns += end - start;
+  if (TraceRing& trace = trace_[segment.device]; trace.enabled())
+    trace.add({acquiring ? TraceKind::kAcquire : TraceKind::kRelease, step.phase, start, end,
+               &segment, step.number, slot.row_count(), bytes, 0});
+}
+
+void Coordinator::run_segment(uint32_t index) {
+  const StepState& step = steps_[index];
+  const Segment& segment = step.schedule->segments[step.segment];
+  const Slot& slot = *slots_[index];
   Backend& backend = *backends_[segment.device];
-  const Ticket ticket = backend.submit(*segment.program, rounds);
-  const Status status = backend.wait(ticket, kStepTimeout);
-  if (status == Status::kDone) return;
-  const bool lost = status == Status::kDeviceLost;
-  throw Error(
-      lost ? ErrorCode::kDeviceLost : ErrorCode::kTimeout,
-      fmt::format("{} {} while running {}: {}", backend.info().name,
-                  lost ? "was lost" : "did not answer in time", segment.name(), backend.failure()));
+  try {
+    transfer(index, segment, Access::kRead);
+    const uint64_t start = now_ns();
+    const Ticket ticket = backend.submit(*segment.programs[index], step.rounds_per_submit);
+    const Status status = backend.wait(ticket, kStepTimeout);
+    const uint64_t end = now_ns();
+    if (status != Status::kDone) {
+      const bool lost = status == Status::kDeviceLost;
+      throw Error(lost ? ErrorCode::kDeviceLost : ErrorCode::kTimeout,
+                  fmt::format("{} {}: {}", backend.info().name,
+                              lost ? "was lost" : "did not answer in time", backend.failure()));
+    }
+    const uint64_t bytes = step.rounds_per_submit * segment.cost.bytes(slot);
+    const uint64_t operations = step.rounds_per_submit * segment.cost.operations(slot);
+    DeviceUse& use = uses_[static_cast<size_t>(step.phase)][segment.device];
+    const uint64_t rows = uint64_t{slot.row_count()} * step.rounds_per_submit;
+    if (segment.first_on_device) use.tokens += rows;
+    use.nodes += uint64_t{segment.nodes} * step.rounds_per_submit;
+    use.node_rows += rows * segment.nodes;
+    ++use.submits;
+    use.busy_ns += end - start;
+    use.bytes += bytes;
+    use.operations += operations;
+    if (TraceRing& trace = trace_[segment.device]; trace.enabled())
+      trace.add({TraceKind::kRun, step.phase, start, end, &segment, step.number, slot.row_count(),
+                 bytes, operations});
+    transfer(index, segment, Access::kWrite);
+  } catch (const Error& error) {
+    throw error.while_doing(fmt::format("running {} on {}", segment.name(), backend.info().name));
+  }
+}
+
+// To the step's next segment, or the next round's first. False when the step is done.
+bool Coordinator::advance(uint32_t index) {
+  StepState& step = steps_[index];
+  Slot& slot = *slots_[index];
+  const std::vector<Segment>& segments = step.schedule->segments;
+  do {
+    ++step.segment;
+  } while (step.segment < segments.size() && segments[step.segment].outputs_only &&
+           slot.output_count() == 0);
+  if (step.segment < segments.size()) return true;
+  step.segment = 0;
+  if (step.tail == Tail::kArgmax) slot.keep_ids(step.round, step.rounds_per_submit);
+  step.round += step.rounds_per_submit;
+  if (step.round >= step.rounds) return false;
+  slot.feed_back();
+  return true;
 }
 
 void Coordinator::run(std::span<const StepRow> rows, Tail tail, uint32_t rounds) {
   if (rows.empty()) return;
-  TANDEM_CHECK(rounds >= 1 && rounds <= shape_.max_rounds, "%u rounds of at most %u", rounds,
-               shape_.max_rounds);
-  write_batch(rows);
-  const Phase phase = rows.size() <= shape_.sequences && one_row_per_sequence(rows)
+  const Phase phase = rows.size() <= shape_.decode_rows() && one_row_per_sequence(rows)
                           ? Phase::kDecode
                           : Phase::kPrefill;
-  Schedule& schedule = schedules_[schedule_index(phase, tail)];
-  const auto row_count = static_cast<uint32_t>(rows.size());
-  TANDEM_CHECK(rounds == 1 || schedule.segments.size() == 1, "%u rounds over %zu devices", rounds,
-               schedule.segments.size());
-  for (Segment& segment : schedule.segments) {
-    hand_over(segment, row_count);
-    run_segment(segment, rounds);
-  }
-  const auto to_host = [&](Operand operand, size_t bytes) {
-    move_owner(owners_[static_cast<size_t>(operand)], operands_[static_cast<size_t>(operand)],
-               bytes, kHost);
-  };
-  const TensorView& logit_view = operands_[static_cast<size_t>(Operand::kLogits)];
-  const TensorView& id_view = operands_[static_cast<size_t>(Operand::kIds)];
-  if (tail == Tail::kArgmax)
-    to_host(Operand::kIds, rounds * id_view.strides[1]);
-  else
-    to_host(Operand::kLogits, output_count_ * logit_view.strides[1]);
+  const PipelineStep step{rows, rounds};
+  const uint64_t begin = now_ns();
+  start(0, step, phase, tail);
+  hand_over_cache({&step, 1}, phase);
+  do {
+    run_segment(0);
+  } while (advance(0));
+  wall_ns_[static_cast<size_t>(phase)] += now_ns() - begin;
+}
+
+uint32_t Coordinator::run_pipelined(std::span<const PipelineStep> steps, Phase phase, Tail tail,
+                                    uint32_t* finished) {
+  TANDEM_CHECK(pipelined_ != nullptr, "%u slot", shape_.slots);
+  const uint64_t begin = now_ns();
+  schedule(phase, tail);
+  hand_over_cache(steps, phase);
+  const Pipeline::Result result = pipelined_->run(steps, phase, tail);
+  wall_ns_[static_cast<size_t>(phase)] += now_ns() - begin;
+  if (finished != nullptr) *finished = result.finished;
+  if (result.error) std::rethrow_exception(result.error);
+  return result.finished;
 }
 
 std::span<float> Coordinator::logits(uint32_t output) const {
-  TANDEM_CHECK(output < output_count_, "output %u of %u", output, output_count_);
-  return {operands_[static_cast<size_t>(Operand::kLogits)].row_as<float>(output), config_.vocab};
+  const Slot& slot = *slots_[last_slot_];
+  TANDEM_CHECK(output < slot.output_count(), "output %u of %u", output, slot.output_count());
+  return {slot.operand(Operand::kLogits).row_as<float>(output), config_.vocab};
 }
 
-std::span<const int32_t> Coordinator::ids(uint32_t round) const {
-  return {operands_[static_cast<size_t>(Operand::kIds)].row_as<int32_t>(round), output_count_};
+// ---- Reports ------------------------------------------------------------------------------------
+
+void Coordinator::count_memory() {
+  for (uint32_t device = 0; device < backends_.size(); ++device) {
+    DeviceMemory& memory = memory_[device];
+    bool used = false;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (plan_.prefill[i] != device && plan_.decode[i] != device) continue;
+      used = true;
+      if (nodes_[i].op != Op::kAttnCore) continue;
+      for (const TensorView& view : kv_.layer(nodes_[i].layer))
+        if (view.element_count() > 0) memory.cache += view.size();
+    }
+    if (used) memory.activations = shape_.slots * slots_.front()->size();
+    if (scratch_[device]) memory.activations += scratch_[device]->memory.size();
+  }
+}
+
+size_t Coordinator::activation_size() const {
+  size_t total = shape_.slots * slots_.front()->size();
+  for (const auto& scratch : scratch_)
+    if (scratch) total += scratch->memory.size();
+  return total;
+}
+
+size_t Coordinator::weight_size() const {
+  size_t total = 0;
+  for (const DeviceMemory& memory : memory_) total += memory.weights;
+  return total;
+}
+
+DeviceUse Coordinator::total_use() const {
+  DeviceUse total;
+  for (const auto& uses : uses_)
+    for (const DeviceUse& use : uses) total += use;
+  return total;
+}
+
+void Coordinator::reset_counters() {
+  for (auto& uses : uses_) std::fill(uses.begin(), uses.end(), DeviceUse{});
+  wall_ns_ = {};
 }
 
 std::vector<uint32_t> Coordinator::node_counts(Phase phase) const {
@@ -297,6 +467,17 @@ std::vector<uint32_t> Coordinator::node_counts(Phase phase) const {
   std::vector<uint32_t> counts(backends_.size(), 0);
   for (size_t i = 0; i + 1 < devices.size(); ++i) ++counts[devices[i]];
   return counts;
+}
+
+void Coordinator::start_trace(size_t capacity) {
+  for (TraceRing& ring : trace_) ring = TraceRing(capacity);
+}
+
+std::vector<TraceLane> Coordinator::trace() const {
+  std::vector<TraceLane> lanes;
+  for (size_t i = 0; i < backends_.size(); ++i)
+    lanes.push_back({backends_[i]->info().name, trace_[i].events(), trace_[i].dropped()});
+  return lanes;
 }
 
 }  // namespace tandem

@@ -7,12 +7,19 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
+#include "hybrid/cache_owners.h"
+#include "hybrid/counters.h"
 #include "hybrid/plan.h"
+#include "hybrid/segment.h"
+#include "hybrid/slot.h"
+#include "hybrid/step.h"
+#include "hybrid/trace.h"
 #include "model/blocks.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
@@ -20,34 +27,21 @@
 
 namespace tandem {
 
-// How much work a step may hold and what the caches are sized for.
-struct CoordinatorShape {
-  uint32_t max_rows = 512;   // rows of a prefill step
-  uint32_t max_outputs = 1;  // rows of a step whose logits are wanted
-  uint32_t max_rounds = 1;   // decode rounds per submit
-  uint32_t context = 0;      // positions of a sequence
-  uint32_t sequences = 1;
-  DType kv = DType::kF16;
+// One of several steps that run at the same time: other rows of the same sequences, in ascending
+// order, or the next tokens of other sequences.
+struct PipelineStep {
+  std::span<const StepRow> rows;
+  uint32_t rounds = 1;
 };
 
-// What comes after the head.
-enum class Tail : uint8_t { kNone, kArgmax };
-
-// One token to process. Rows of a step may belong to any mix of sequences; those of one sequence
-// come in ascending positions, without gaps after what the cache holds.
-struct StepRow {
-  uint32_t token = 0, sequence = 0, position = 0;
-  bool output = false;  // logits wanted
+// Bytes that one device holds for a coordinator.
+struct DeviceMemory {
+  size_t weights = 0;
+  size_t cache = 0;        // of the layers whose attention it runs
+  size_t activations = 0;  // shared pages it uses, and scratch of its own
 };
 
-// What moved between devices, since construction.
-struct EdgeCounters {
-  uint64_t edges = 0;  // hand-overs from one device to another
-  uint64_t edge_bytes = 0;
-  uint64_t staged_bytes = 0;  // of those, what had to be copied
-};
-
-// Not thread-safe. Backends must outlive it.
+// Not thread-safe. Configuration, weights and backends must outlive it.
 class Coordinator {
  public:
   using Progress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
@@ -62,65 +56,110 @@ class Coordinator {
 
   const CoordinatorShape& shape() const { return shape_; }
 
-  // Bytes of the activations such a coordinator allocates.
+  // Bytes of the activations such a coordinator allocates, and of its cache.
   static size_t activation_size(const ModelConfig& config, const CoordinatorShape& shape);
+  static KvCacheShape cache_shape(const CoordinatorShape& shape);
 
-  // Runs one step; rows.size() <= max_rows, outputs <= max_outputs. A single row per sequence is
-  // a decode step, anything else prefill. With rounds > 1 (decode, kArgmax) every row must be an
-  // output and each round feeds its argmax back. Throws kDeviceLost or kTimeout naming the node's
-  // device; the cache then counts only as far as before the step.
+  // Runs one step; rows.size() <= max_rows, outputs <= max_outputs. Single rows of at most
+  // decode_rows() sequences are a decode step, anything else prefill. With rounds > 1 (decode,
+  // kArgmax) every row must be an output and each round feeds its argmax back. Throws kDeviceLost
+  // or kTimeout naming the nodes and their device; the cache then counts only as far as before the
+  // step.
   void run(std::span<const StepRow> rows, Tail tail, uint32_t rounds = 1);
 
-  // Of the last run: logits of its i-th output, which the caller may change; the ids of a round,
-  // one per output.
-  std::span<float> logits(uint32_t output) const;
-  std::span<const int32_t> ids(uint32_t round = 0) const;
+  // Runs steps of one phase, each within what run() takes, with as many at work on different
+  // devices as there are slots. After Ctrl-C no more are started. Returns how many were finished,
+  // and sets `finished` to that also when it throws, as run() does; the cache then counts as far as
+  // the steps finished. With rounds > 1 there may not be more steps than slots.
+  uint32_t run_pipelined(std::span<const PipelineStep> steps, Phase phase, Tail tail,
+                         uint32_t* finished = nullptr);
 
-  // Bytes by kind, for reports.
+  // Of the last run, or the last step of a pipelined one: logits of its i-th output, which the
+  // caller may change; the ids of a round, one per output.
+  std::span<float> logits(uint32_t output) const;
+  std::span<const int32_t> ids(uint32_t round = 0) const {
+    return pipelined_ids(last_slot_, round);
+  }
+  // Of step `step` of a pipelined run with no more steps than slots.
+  std::span<const int32_t> pipelined_ids(uint32_t step, uint32_t round) const {
+    return slots_[step]->ids(round);
+  }
+
+  // Bytes by kind, for reports; and by device, in the order of plan.devices.
   size_t kv_size() const { return kv_.size(); }
-  size_t activation_size() const { return activations_->size(); }
-  size_t weight_size() const { return weight_size_; }
-  const EdgeCounters& edges() const { return edge_counters_; }
+  size_t activation_size() const;
+  size_t weight_size() const;
+  DeviceMemory device_memory(uint32_t device) const { return memory_[device]; }
+
+  // What a device did, and how long all runs took, by phase, since the last reset.
+  const DeviceUse& device_use(Phase phase, uint32_t device) const {
+    return uses_[static_cast<size_t>(phase)][device];
+  }
+  uint64_t wall_ns(Phase phase) const { return wall_ns_[static_cast<size_t>(phase)]; }
+  DeviceUse total_use() const;  // of all devices in both phases
+  void reset_counters();
+
   // Nodes per device of the given phase, in the order of plan.devices.
   std::vector<uint32_t> node_counts(Phase phase) const;
 
- private:
-  struct Segment;   // a run of nodes on one device, as a program
-  struct Schedule;  // the segments of a phase and tail
-  struct Loaded;    // a node's weights on a device, as loaded ops
+  // Keeps the last `capacity` events of every device from now on; a lane per device, in the order
+  // of plan.devices.
+  void start_trace(size_t capacity);
+  std::vector<TraceLane> trace() const;
 
-  void allocate_activations();
+ private:
+  struct Scratch;
+  // A step on its way through the segments of a schedule.
+  struct StepState {
+    Schedule* schedule = nullptr;
+    Phase phase = Phase::kPrefill;
+    Tail tail = Tail::kNone;
+    uint32_t segment = 0, round = 0, rounds = 1;
+    uint32_t rounds_per_submit = 1;
+    uint32_t number = 0;
+  };
+  class PipelinedSteps;
+
   void load_weights(const ModelWeights& weights, const Progress& progress);
-  Loaded& loaded(size_t node, uint32_t device);
   void load_node(const ModelWeights& weights, size_t node, uint32_t device);
+  LoadedNode& loaded(size_t node, uint32_t device);
+  const TensorView& view_of(Operand operand, const Node& node, uint32_t device, uint32_t slot);
+  Scratch& scratch_of(uint32_t device);
+  Schedule& schedule(Phase phase, Tail tail);
+  void count_memory();
   Schedule make_schedule(Phase phase, Tail tail);
-  void append_node(Segment& segment, const Node& node, Loaded& ops, Phase phase);
-  std::vector<TensorView> views_of(const BlockOp& op, uint16_t layer) const;
-  void write_batch(std::span<const StepRow> rows);
-  void hand_over(const Segment& segment, uint32_t row_count);
-  void run_segment(Segment& segment, uint32_t rounds);
-  void move_owner(uint32_t& owner, const TensorView& view, size_t size, uint32_t to);
+  std::unique_ptr<Program> record(const Segment& segment, Phase phase, uint32_t slot);
+  void start(uint32_t slot, const PipelineStep& step, Phase phase, Tail tail);
+  uint32_t device_of(uint32_t slot) const;
+  void hand_over_cache(std::span<const PipelineStep> steps, Phase phase);
+  void run_segment(uint32_t slot);
+  void transfer(uint32_t slot, const Segment& segment, Access access);
+  bool advance(uint32_t slot);
 
   const ModelConfig& config_;
+  const ModelWeights& weights_;
   std::vector<Backend*> backends_;
   Plan plan_;
   CoordinatorShape shape_;
   std::vector<Node> nodes_;
 
-  std::unique_ptr<SharedMemory> activations_;
   KvCache kv_;
-  std::array<TensorView, kOperandCount> operands_{};  // the KV entries stay empty
-  TensorView batch_;
-  uint32_t output_count_ = 0;
+  CacheOwners cache_owners_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  // Scratch operands of each device that runs primitives: one set, as a device does one at a time.
+  std::vector<std::unique_ptr<Scratch>> scratch_;
 
-  std::vector<std::unique_ptr<Loaded>> loaded_;
-  std::vector<Schedule> schedules_;
-  size_t weight_size_ = 0;
+  std::vector<std::unique_ptr<LoadedNode>> loaded_;
+  std::array<std::unique_ptr<Schedule>, 4> schedules_;  // by phase and tail, made when first needed
+  std::vector<StepState> steps_;                        // by slot
+  uint32_t last_slot_ = 0, step_count_ = 0;
+  std::vector<SequenceExtent> extents_;  // of the sequences of a run
+  std::unique_ptr<PipelinedSteps> pipelined_;
 
-  // Who wrote an operand last: a device's index, or kHost.
-  std::array<uint32_t, kOperandCount> owners_{};
-  std::vector<uint32_t> kv_owners_;  // per layer
-  EdgeCounters edge_counters_;
+  std::vector<DeviceMemory> memory_;
+  std::array<std::vector<DeviceUse>, 2> uses_;  // by phase, then device
+  std::array<uint64_t, 2> wall_ns_{};
+  std::vector<TraceRing> trace_;  // by device
 };
 
 }  // namespace tandem

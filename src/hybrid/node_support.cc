@@ -13,7 +13,7 @@ OpSpec op_spec(const ModelConfig& config, const CoordinatorShape& shape, const N
   spec.op = op.op;
   spec.phase = phase;
   spec.layer = node.layer;
-  spec.max_rows = phase == Phase::kDecode ? shape.sequences : shape.max_rows;
+  spec.max_rows = phase == Phase::kDecode ? shape.decode_rows() : shape.max_rows;
   spec.max_outputs = std::min(spec.max_rows, shape.max_outputs);
   spec.max_sequences = shape.sequences;
   spec.on_outputs = op.on_outputs;

@@ -1,0 +1,41 @@
+// What each device did while steps ran: counted by the thread that runs it, read between steps.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace tandem {
+
+// Of one device and phase, since construction or the last reset.
+struct DeviceUse {
+  uint64_t tokens = 0;      // rows of the steps that the device had a part in
+  uint64_t nodes = 0;       // plan nodes run, each once a step
+  uint64_t node_rows = 0;   // sum over the nodes run of the step's rows
+  uint64_t submits = 0;     // programs run
+  uint64_t busy_ns = 0;     // from handing over a program to its end
+  uint64_t bytes = 0;       // weights, cache and activations its programs had to read and write
+  uint64_t operations = 0;  // multiply-adds times two
+  uint64_t edges = 0;       // operands and cache rows that another device had written
+  uint64_t edge_bytes = 0;
+  uint64_t staged_copies = 0;  // copies between shared pages and the device's own memory
+  uint64_t staged_bytes = 0;
+  uint64_t transfer_ns = 0;  // spent on making memory visible to and from the device
+
+  DeviceUse& operator+=(const DeviceUse& other) {
+    tokens += other.tokens;
+    nodes += other.nodes;
+    node_rows += other.node_rows;
+    submits += other.submits;
+    busy_ns += other.busy_ns;
+    bytes += other.bytes;
+    operations += other.operations;
+    edges += other.edges;
+    edge_bytes += other.edge_bytes;
+    staged_copies += other.staged_copies;
+    staged_bytes += other.staged_bytes;
+    transfer_ns += other.transfer_ns;
+    return *this;
+  }
+};
+
+}  // namespace tandem

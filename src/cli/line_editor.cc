@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <string_view>
@@ -31,11 +32,42 @@ struct LineEditor::Impl {
   EditLine* editor = nullptr;
   History* history = nullptr;
   HistEvent event = {};
+  bool cancelled = false;  // by Ctrl-C
 
-  static char* prompt_of(EditLine* editor) {
+  static Impl* of(EditLine* editor) {
     Impl* self = nullptr;
     el_get(editor, EL_CLIENTDATA, &self);
+    return self;
+  }
+  // Drawn after the terminal has changed to keys: a Ctrl-C before that was a signal.
+  static char* prompt_of(EditLine* editor) {
+    static constexpr char kCtrlC[] = "\x03";
+    Impl* self = of(editor);
+    if (interrupted() && !self->cancelled) {
+      self->cancelled = true;
+      el_push(editor, kCtrlC);
+    }
     return self->prompt.data();
+  }
+  static unsigned char cancel(EditLine* editor, int) {
+    of(editor)->cancelled = true;
+    return CC_EOF;
+  }
+  // What the terminal would do on Ctrl-Z and Ctrl-\ if it sent signals.
+  static unsigned char send_signal(EditLine*, int key) {
+    constexpr int kCtrlZ = 'Z' - '@';
+    kill(0, key == kCtrlZ ? SIGTSTP : SIGQUIT);
+    return CC_REFRESH;
+  }
+  // Keys in place of the terminal's signals: a SIGINT that comes while libedit is drawing, not
+  // reading, would be lost.
+  void bind_signal_keys() {
+    el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
+    el_set(editor, EL_ADDFN, "cancel-line", "Drop the line", &Impl::cancel);
+    el_set(editor, EL_ADDFN, "send-signal", "Suspend or quit", &Impl::send_signal);
+    el_set(editor, EL_BIND, "^C", "cancel-line", nullptr);
+    el_set(editor, EL_BIND, "^Z", "send-signal", nullptr);
+    el_set(editor, EL_BIND, "\\034", "send-signal", nullptr);
   }
   void open() {
     use_utf8_locale();
@@ -50,6 +82,7 @@ struct LineEditor::Impl {
     el_set(editor, EL_HIST, ::history, history);
     el_set(editor, EL_SIGNAL, 1);  // redraws after a resize and after Ctrl-Z
     el_source(editor, nullptr);    // the user's ~/.editrc
+    bind_signal_keys();
   }
   void close() {
     if (!history_path.empty()) {
@@ -79,9 +112,10 @@ LineStatus LineEditor::read(std::string_view prompt, std::string& line) {
     return interrupted() ? LineStatus::kInterrupted : LineStatus::kEnd;
   }
   impl_->prompt = prompt;
+  impl_->cancelled = false;
   int count = 0;
   const char* text = el_gets(impl_->editor, &count);
-  if (interrupted()) {
+  if (impl_->cancelled || interrupted()) {
     el_reset(impl_->editor);
     return LineStatus::kInterrupted;
   }

@@ -85,6 +85,7 @@ TEST_F(Chat, HistoryOutlivesTheProgram) {
   ASSERT_TRUE(chat.wait_for("> "));
   chat.type(kUp);
   EXPECT_TRUE(chat.wait_for("h\xC3\xA4llo w\xC3\xB6rld")) << chat.screen();
+  EXPECT_EQ(chat.finish(std::string(kCtrlC) + kCtrlD), 0) << chat.screen();
 }
 
 }  // namespace

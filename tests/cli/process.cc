@@ -133,7 +133,10 @@ TerminalProcess::TerminalProcess(const std::vector<std::string>& arguments,
 }
 
 TerminalProcess::~TerminalProcess() {
-  if (process_ > 0) finish();
+  if (process_ > 0) {
+    kill(process_, SIGKILL);
+    finish();
+  }
   close(terminal_);
 }
 

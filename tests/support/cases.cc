@@ -137,7 +137,7 @@ std::vector<Case> attention_cases() {
       {{0, 0, 1}},                            // the first token
       {{0, 0, 37}},                           // a prompt
       {{0, 70, 1}},                           // decoding
-      {{0, 200, 20}},                         // a later chunk
+      {{0, 120, 9}},                          // a later chunk
       {{0, 5, 1}, {1, 90, 1}, {2, 33, 1}},    // decoding three sequences
       {{1, 10, 18}, {0, 64, 3}, {1, 28, 2}},  // a mix, one sequence twice
   };

@@ -31,7 +31,12 @@ struct Support {
 struct Ticket {
   uint64_t value = 0;
 };
-enum class Status : uint8_t { kDone, kTimeout, kDeviceLost };
+enum class Status : uint8_t {
+  kDone,
+  kTimeout,
+  kDeviceLost,
+  kWrongResult,  // found by the shadow check
+};
 
 // What only a device knows of its use, since it was opened.
 struct DeviceCounters {

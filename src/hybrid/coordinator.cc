@@ -24,6 +24,14 @@ bool one_row_per_sequence(std::span<const StepRow> rows) {
   return true;
 }
 
+Error failure_of(const Backend& backend, Status status) {
+  if (status == Status::kWrongResult) return Error(ErrorCode::kInternal, backend.failure());
+  const bool lost = status == Status::kDeviceLost;
+  return Error(lost ? ErrorCode::kDeviceLost : ErrorCode::kTimeout,
+               fmt::format("{} {}: {}", backend.info().name,
+                           lost ? "was lost" : "did not answer in time", backend.failure()));
+}
+
 template <typename Each>
 void for_each_scratch(Each each) {
   for (uint32_t i = 0; i < kOperandCount; ++i)
@@ -341,12 +349,7 @@ void Coordinator::run_segment(uint32_t index) {
     const Ticket ticket = backend.submit(*segment.programs[index], step.rounds_per_submit);
     const Status status = backend.wait(ticket, kStepTimeout);
     const uint64_t end = now_ns();
-    if (status != Status::kDone) {
-      const bool lost = status == Status::kDeviceLost;
-      throw Error(lost ? ErrorCode::kDeviceLost : ErrorCode::kTimeout,
-                  fmt::format("{} {}: {}", backend.info().name,
-                              lost ? "was lost" : "did not answer in time", backend.failure()));
-    }
+    if (status != Status::kDone) throw failure_of(backend, status);
     const uint64_t bytes = step.rounds_per_submit * segment.cost.bytes(slot);
     const uint64_t operations = step.rounds_per_submit * segment.cost.operations(slot);
     DeviceUse& use = uses_[static_cast<size_t>(step.phase)][segment.device];

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/tolerance.h"
+
 namespace tandem {
 
 // What is expected of each element: its value, and the magnitude that rounding errors grow with,
@@ -19,12 +21,6 @@ struct Expected {
     values.push_back(value);
     magnitudes.push_back(magnitude);
   }
-};
-
-// |got - want| <= relative * magnitude + tiny for each element; and over all of them
-// rms(got - want) <= normalised * rms(magnitude), which a bias within the first bound breaks.
-struct Bound {
-  double relative, tiny, normalised;
 };
 
 struct Comparison {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/tolerance.h"
 #include "support/cases.h"
-#include "support/tolerance.h"
 
 namespace tandem {
 

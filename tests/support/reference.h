@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "backend/op.h"
+#include "backend/tolerance.h"
 #include "support/compare.h"
-#include "support/tolerance.h"
 
 namespace tandem::reference {
 

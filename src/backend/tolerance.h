@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "backend/op.h"
-#include "support/compare.h"
 
 namespace tandem {
 
@@ -16,7 +15,17 @@ enum class Rounding : uint8_t {
   kF16          // x and any weights to f16, as matrix units read them; attention's q, k, v alike
 };
 
+// |got - want| <= relative * magnitude + tiny for each element, where the magnitude is what rounding
+// errors grow with, such as the sum of |x| |w| of a dot product; and over all of them
+// rms(got - want) <= normalised * rms(magnitude), which a bias within the first bound breaks.
+struct Bound {
+  double relative, tiny, normalised;
+};
+
 inline constexpr double kUlp = 0x1p-24;  // half the distance of floats near 1: one rounding
+// One rounding to int8, relative to the largest of 32 values: half a step of largest / 127.
+inline constexpr double kInt8Rounding = 1.0 / 254;
+inline constexpr double kF16Rounding = 0x1p-11;  // one rounding to f16, relative to the value
 
 // Rounding errors of a sum in float: one per addition of the longest chain, two for the product
 // and the last rounding. Chains on devices: block weights add one exact integer per 32 inputs, or
@@ -34,14 +43,14 @@ inline Bound sum_bound(double chain) {
 inline Bound matmul_bound(bool blocks, Rounding rounding, uint32_t inputs) {
   Bound bound = sum_bound(blocks ? inputs / 32.0 * 2 : inputs / 2.0);
   if (blocks && rounding == Rounding::kAtMostInt8) {
-    bound.relative += 1.0 / 254;
-    bound.normalised += 1.0 / 508;
+    bound.relative += kInt8Rounding;
+    bound.normalised += kInt8Rounding / 2;
   }
   // x and w are rounded once each; a weight with an offset (Q4_K) thrice, relative to up to twice
   // its own size.
   if (rounding == Rounding::kF16) {
-    bound.relative += 0x1p-9;
-    bound.normalised += 0x1p-10;
+    bound.relative += 4 * kF16Rounding;
+    bound.normalised += 2 * kF16Rounding;
   }
   return bound;
 }
@@ -67,7 +76,7 @@ inline Bound rope_bound(uint32_t head_dim, uint32_t position) {
 // step is rounded to f16, which 127 levels multiply.
 inline double cache_rounding(DType kv) {
   if (kv == DType::kF32) return 0;
-  return kv == DType::kF16 ? 0x1p-11 : 0.5 / 127 + 0x1p-11;
+  return kv == DType::kF16 ? kF16Rounding : kInt8Rounding + kF16Rounding;
 }
 
 // No tight bound exists: a score's error is multiplied by itself exponentiated. The envelope over

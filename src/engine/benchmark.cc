@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <random>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -38,17 +39,53 @@ void generate(Session& session, int32_t first, uint32_t count, std::vector<int32
   }
 }
 
-// One repetition; returns its nanoseconds.
+// The same in several sequences side by side; `ids` are the first one's.
+void generate_together(std::span<Session> sessions, int32_t first, uint32_t count,
+                       std::vector<int32_t>& ids, uint32_t max_rounds) {
+  std::vector<int32_t> tokens(sessions.size(), first);
+  for (uint32_t done = 0; done < count && !interrupted();) {
+    const uint32_t rounds = std::min(max_rounds, count - done);
+    const auto next = Session::append_greedy_together(sessions, tokens, rounds);
+    ids.insert(ids.end(), next.front().begin(), next.front().end());
+    for (size_t i = 0; i < next.size(); ++i) tokens[i] = next[i].back();
+    done += rounds;
+  }
+}
+
+std::vector<double> predicted_seconds(const Engine& engine) {
+  std::vector<double> seconds;
+  for (const auto& backend : engine.backends())
+    seconds.push_back(backend->device_counters().predicted_seconds);
+  return seconds;
+}
+
+// One repetition; returns its nanoseconds, and adds what the devices did meanwhile to `use`.
 uint64_t repeat_once(Engine& engine, const BenchmarkTest& test, std::span<const int32_t> tokens,
-                     std::vector<int32_t>& ids) {
-  Session session(engine);
-  session.append(tokens.first(test.depth));
+                     std::vector<int32_t>& ids, BenchmarkUse& use) {
+  Coordinator& coordinator = engine.coordinator();
+  std::vector<Session> sessions;
+  for (uint32_t i = 0; i < test.parallel; ++i) {
+    sessions.emplace_back(engine, i);
+    sessions.back().append(tokens.first(test.depth));
+  }
+  coordinator.reset_counters();
+  const std::vector<double> predicted_before = predicted_seconds(engine);
   const auto start = std::chrono::steady_clock::now();
-  if (test.prompt > 0) session.append(tokens.subspan(test.depth, test.prompt));
+  if (test.prompt > 0)
+    for (Session& session : sessions) session.append(tokens.subspan(test.depth, test.prompt));
   ids.clear();
-  if (test.generate > 0)
-    generate(session, tokens.back(), test.generate, ids, engine.options().max_rounds);
+  const uint32_t rounds = engine.options().max_rounds;
+  if (test.generate > 0 && test.parallel == 1)
+    generate(sessions.front(), tokens.back(), test.generate, ids, rounds);
+  else if (test.generate > 0)
+    generate_together(sessions, tokens.back(), test.generate, ids, rounds);
   const auto elapsed = std::chrono::steady_clock::now() - start;
+  for (Phase phase : {Phase::kPrefill, Phase::kDecode})
+    use.phases[static_cast<size_t>(phase)] += coordinator.use(phase);
+  const std::vector<double> predicted = predicted_seconds(engine);
+  use.predicted_seconds.resize(predicted.size());
+  for (size_t i = 0; i < predicted.size(); ++i)
+    use.predicted_seconds[i] += predicted[i] - predicted_before[i];
   return static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
 }
@@ -59,6 +96,7 @@ std::string BenchmarkTest::name() const {
   std::string text;
   if (prompt > 0) text = fmt::format("pp{}", prompt);
   if (generate > 0) text += fmt::format("{}tg{}", prompt > 0 ? "+" : "", generate);
+  if (parallel > 1) text += fmt::format(" x {}", parallel);
   if (depth > 0) text += fmt::format(" @ d{}", depth);
   return text;
 }
@@ -80,10 +118,15 @@ MeanDeviation mean_deviation(std::span<const double> samples) {
 }
 
 void check_fits(const Engine& engine, const BenchmarkTest& test) {
-  if (test.depth + test.tokens() > engine.options().context)
+  const uint32_t needed = test.depth + test.tokens_each();
+  if (needed > engine.options().context)
     throw Error(ErrorCode::kUsage,
                 fmt::format("test {} needs a context of {} tokens, there are {}; give -c",
-                            test.name(), test.depth + test.tokens(), engine.options().context));
+                            test.name(), needed, engine.options().context));
+  if (test.parallel > engine.options().sequences)
+    throw Error(ErrorCode::kUsage,
+                fmt::format("test {} has {} sequences and the engine {}", test.name(),
+                            test.parallel, engine.options().sequences));
 }
 
 BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_t repetitions) {
@@ -96,10 +139,13 @@ BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_
   BenchmarkTest warm_up = test;
   warm_up.depth = 0;
   warm_up.generate = std::min(test.generate, kWarmUpTokens);
-  repeat_once(engine, warm_up, tokens, result.ids);
+  repeat_once(engine, warm_up, tokens, result.ids, result.use);
+  result.use = {};
   for (uint32_t i = 0; i < repetitions; ++i) {
-    const uint64_t ns = repeat_once(engine, test, tokens, result.ids);
+    BenchmarkUse use = result.use;
+    const uint64_t ns = repeat_once(engine, test, tokens, result.ids, use);
     if (interrupted()) break;  // the repetition may not have been a whole one
+    result.use = std::move(use);
     result.samples_ns.push_back(ns);
   }
   return result;

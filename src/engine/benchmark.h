@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -13,20 +14,29 @@
 namespace tandem {
 
 // One measurement: a prompt of `prompt` tokens and then `generate` tokens one by one, after
-// `depth` tokens that are not timed.
+// `depth` tokens that are not timed; in each of `parallel` sequences, which generate together.
 struct BenchmarkTest {
-  uint32_t prompt = 0, generate = 0, depth = 0;
+  uint32_t prompt = 0, generate = 0, depth = 0, parallel = 1;
 
-  // "pp512", "tg128", "pp512+tg128", with " @ d4096" where there is a depth.
+  // "pp512", "tg128", "pp512+tg128", with " x 4" for several sequences and " @ d4096" where there
+  // is a depth.
   std::string name() const;
-  uint32_t tokens() const { return prompt + generate; }
+  uint32_t tokens_each() const { return prompt + generate; }
+  uint32_t tokens() const { return parallel * tokens_each(); }
+};
+
+// What the devices did in the timed part of a test, all repetitions together.
+struct BenchmarkUse {
+  std::array<PhaseUse, 2> phases;
+  std::vector<double> predicted_seconds;  // by device: of emulated ones, see DeviceCounters
 };
 
 struct BenchmarkResult {
   BenchmarkTest test;
-  std::string start_time;                          // UTC, ISO 8601
-  std::vector<uint64_t> samples_ns;                // one per repetition
-  std::vector<int32_t> ids;                        // generated in the last repetition
+  std::string start_time;            // UTC, ISO 8601
+  std::vector<uint64_t> samples_ns;  // one per repetition
+  std::vector<int32_t> ids;          // generated in the last repetition, by the first sequence
+  BenchmarkUse use;
   std::vector<double> samples_per_second() const;  // tokens per second
 };
 
@@ -35,7 +45,7 @@ struct MeanDeviation {
 };
 MeanDeviation mean_deviation(std::span<const double> samples);
 
-// Throws kUsage when the test does not fit the engine's context.
+// Throws kUsage when the test does not fit the engine's context or its sequences.
 void check_fits(const Engine& engine, const BenchmarkTest& test);
 
 // Throws as check_fits() does. Stops between repetitions when

@@ -22,7 +22,8 @@ class Session {
   uint32_t room() const { return engine_.options().context - position(); }
   uint32_t vocab() const { return engine_.config().vocab; }
 
-  // Appends tokens, in steps of the engine's micro-batch. Afterwards logits() are those after the
+  // Appends tokens, in steps of the engine's micro-batch, several at once where the plan has more
+  // than one in flight. Afterwards logits() are those after the
   // last token. Throws kUsage when they do not fit the context or are outside the vocabulary. When
   // Ctrl-C was pressed it stops between steps and returns false; what was done stays.
   bool append(std::span<const int32_t> ids);
@@ -39,6 +40,14 @@ class Session {
   // max_rounds): appends `id` and all but the last of the returned tokens.
   std::span<const int32_t> append_greedy_rounds(int32_t id, uint32_t count);
 
+  // The same for several sequences of one engine at once: appends ids[i] to sessions[i], and all
+  // but the last of the `count` tokens that follow, which are returned by session. They decode in
+  // as many groups as the plan has steps in flight. The engine's max_outputs must be at least
+  // their number.
+  static std::vector<std::vector<int32_t>> append_greedy_together(std::span<Session> sessions,
+                                                                  std::span<const int32_t> ids,
+                                                                  uint32_t count);
+
   std::span<float> logits() const { return engine_.coordinator().logits(0); }
 
   // Forgets all but the first `count` tokens. Going back further than the cache's roll-back
@@ -47,6 +56,9 @@ class Session {
 
  private:
   void check(std::span<const int32_t> ids) const;
+  void check_room(uint32_t count) const;
+  void note_rows(std::span<const int32_t> ids, uint32_t first_output);
+  bool append_pipelined(std::span<const int32_t> ids);
   void run(std::span<const int32_t> ids, uint32_t first_output, Tail tail, uint32_t rounds = 1);
 
   Engine& engine_;

@@ -117,7 +117,7 @@ Coordinator::Coordinator(const ModelConfig& config, const ModelWeights& weights,
   nodes_.push_back({Op::kArgmax});
   plan_.prefill.push_back(plan_.prefill.back());
   plan_.decode.push_back(plan_.decode.back());
-  for (auto& uses : uses_) uses.resize(backends.size());
+  for (PhaseUse& use : uses_) use.devices.resize(backends.size());
   extents_.reserve(shape.sequences);
   for (uint32_t i = 0; i < shape.slots; ++i)
     slots_.push_back(std::make_unique<Slot>(config, shape));
@@ -287,10 +287,10 @@ void Coordinator::hand_over_cache(std::span<const PipelineStep> steps, Phase pha
       if (std::none_of(extents_.begin(), extents_.end(),
                        [&](const SequenceExtent& e) { return e.sequence == row.sequence; }))
         extents_.push_back({row.sequence, row.position, row.position});
-  const std::vector<uint32_t>& devices = phase == Phase::kPrefill ? plan_.prefill : plan_.decode;
-  for (size_t i = 0; i < nodes_.size(); ++i) {
+  const std::span<const uint32_t> devices = placement(phase);
+  for (size_t i = 0; i < devices.size(); ++i) {
     if (nodes_[i].op != Op::kAttnCore) continue;
-    DeviceUse& use = uses_[static_cast<size_t>(phase)][devices[i]];
+    DeviceUse& use = device_use(phase, devices[i]);
     const uint64_t start = now_ns(), bytes = use.edge_bytes;
     for (const SequenceExtent& extent : extents_)
       cache_owners_.hand_over(nodes_[i].layer, extent, devices[i], use);
@@ -310,7 +310,7 @@ void Coordinator::transfer(uint32_t index, const Segment& segment, Access access
   if (operands.empty() && !batch) return;
   Slot& slot = *slots_[index];
   const StepState& step = steps_[index];
-  DeviceUse& use = uses_[static_cast<size_t>(step.phase)][segment.device];
+  DeviceUse& use = device_use(step.phase, segment.device);
   Import& import = slot.import_on(*backends_[segment.device]);
   const uint64_t start = now_ns();
   uint64_t bytes = 0;
@@ -352,7 +352,7 @@ void Coordinator::run_segment(uint32_t index) {
     if (status != Status::kDone) throw failure_of(backend, status);
     const uint64_t bytes = step.rounds_per_submit * segment.cost.bytes(slot);
     const uint64_t operations = step.rounds_per_submit * segment.cost.operations(slot);
-    DeviceUse& use = uses_[static_cast<size_t>(step.phase)][segment.device];
+    DeviceUse& use = device_use(step.phase, segment.device);
     const uint64_t rows = uint64_t{slot.row_count()} * step.rounds_per_submit;
     if (segment.first_on_device) use.tokens += rows;
     use.nodes += uint64_t{segment.nodes} * step.rounds_per_submit;
@@ -400,7 +400,7 @@ void Coordinator::run(std::span<const StepRow> rows, Tail tail, uint32_t rounds)
   do {
     run_segment(0);
   } while (advance(0));
-  wall_ns_[static_cast<size_t>(phase)] += now_ns() - begin;
+  uses_[static_cast<size_t>(phase)].wall_ns += now_ns() - begin;
 }
 
 uint32_t Coordinator::run_pipelined(std::span<const PipelineStep> steps, Phase phase, Tail tail,
@@ -410,7 +410,7 @@ uint32_t Coordinator::run_pipelined(std::span<const PipelineStep> steps, Phase p
   schedule(phase, tail);
   hand_over_cache(steps, phase);
   const Pipeline::Result result = pipelined_->run(steps, phase, tail);
-  wall_ns_[static_cast<size_t>(phase)] += now_ns() - begin;
+  uses_[static_cast<size_t>(phase)].wall_ns += now_ns() - begin;
   if (finished != nullptr) *finished = result.finished;
   if (result.error) std::rethrow_exception(result.error);
   return result.finished;
@@ -455,20 +455,21 @@ size_t Coordinator::weight_size() const {
 
 DeviceUse Coordinator::total_use() const {
   DeviceUse total;
-  for (const auto& uses : uses_)
-    for (const DeviceUse& use : uses) total += use;
+  for (const PhaseUse& phase : uses_)
+    for (const DeviceUse& use : phase.devices) total += use;
   return total;
 }
 
 void Coordinator::reset_counters() {
-  for (auto& uses : uses_) std::fill(uses.begin(), uses.end(), DeviceUse{});
-  wall_ns_ = {};
+  for (PhaseUse& phase : uses_) {
+    std::fill(phase.devices.begin(), phase.devices.end(), DeviceUse{});
+    phase.wall_ns = 0;
+  }
 }
 
 std::vector<uint32_t> Coordinator::node_counts(Phase phase) const {
-  const std::vector<uint32_t>& devices = phase == Phase::kPrefill ? plan_.prefill : plan_.decode;
   std::vector<uint32_t> counts(backends_.size(), 0);
-  for (size_t i = 0; i + 1 < devices.size(); ++i) ++counts[devices[i]];
+  for (uint32_t device : placement(phase)) ++counts[device];
   return counts;
 }
 

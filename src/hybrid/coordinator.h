@@ -91,14 +91,16 @@ class Coordinator {
   size_t weight_size() const;
   DeviceMemory device_memory(uint32_t device) const { return memory_[device]; }
 
-  // What a device did, and how long all runs took, by phase, since the last reset.
-  const DeviceUse& device_use(Phase phase, uint32_t device) const {
-    return uses_[static_cast<size_t>(phase)][device];
-  }
-  uint64_t wall_ns(Phase phase) const { return wall_ns_[static_cast<size_t>(phase)]; }
+  // What the devices did since the last reset.
+  const PhaseUse& use(Phase phase) const { return uses_[static_cast<size_t>(phase)]; }
   DeviceUse total_use() const;  // of all devices in both phases
   void reset_counters();
 
+  // The nodes of a pass, and the device of each in a phase.
+  std::span<const Node> nodes() const { return std::span(nodes_).first(nodes_.size() - 1); }
+  std::span<const uint32_t> placement(Phase phase) const {
+    return std::span(phase == Phase::kPrefill ? plan_.prefill : plan_.decode).first(nodes().size());
+  }
   // Nodes per device of the given phase, in the order of plan.devices.
   std::vector<uint32_t> node_counts(Phase phase) const;
 
@@ -119,6 +121,10 @@ class Coordinator {
     uint32_t number = 0;
   };
   class PipelinedSteps;
+
+  DeviceUse& device_use(Phase phase, uint32_t device) {
+    return uses_[static_cast<size_t>(phase)].devices[device];
+  }
 
   void load_weights(const ModelWeights& weights, const Progress& progress);
   void load_node(const ModelWeights& weights, size_t node, uint32_t device);
@@ -157,8 +163,7 @@ class Coordinator {
   std::unique_ptr<PipelinedSteps> pipelined_;
 
   std::vector<DeviceMemory> memory_;
-  std::array<std::vector<DeviceUse>, 2> uses_;  // by phase, then device
-  std::array<uint64_t, 2> wall_ns_{};
+  std::array<PhaseUse, 2> uses_;  // by phase
   std::vector<TraceRing> trace_;  // by device
 };
 

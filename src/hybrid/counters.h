@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace tandem {
 
-// Of one device and phase, since construction or the last reset.
+// Of one device in one phase.
 struct DeviceUse {
   uint64_t tokens = 0;      // rows of the steps that the device had a part in
   uint64_t nodes = 0;       // plan nodes run, each once a step
@@ -34,6 +36,19 @@ struct DeviceUse {
     staged_copies += other.staged_copies;
     staged_bytes += other.staged_bytes;
     transfer_ns += other.transfer_ns;
+    return *this;
+  }
+};
+
+// Of all devices in one phase, in the order of the plan's devices, and how long the steps took.
+struct PhaseUse {
+  std::vector<DeviceUse> devices;
+  uint64_t wall_ns = 0;
+
+  PhaseUse& operator+=(const PhaseUse& other) {
+    devices.resize(other.devices.size());
+    for (size_t i = 0; i < devices.size(); ++i) devices[i] += other.devices[i];
+    wall_ns += other.wall_ns;
     return *this;
   }
 };

@@ -117,8 +117,8 @@ TEST(Coordinator, CopiesNothingOfACacheThatNobodyWrote) {
   // The batch buffer in, one row of logits out.
   EXPECT_EQ(devices.staged(0).copied_in(), 9 * sizeof(BatchRow));
   EXPECT_EQ(devices.staged(0).copied_out(), 512 * sizeof(float));
-  EXPECT_EQ(coordinator.device_use(Phase::kPrefill, 1).edges, 0u);
-  EXPECT_EQ(coordinator.device_use(Phase::kPrefill, 1).staged_copies, 2u);
+  EXPECT_EQ(coordinator.use(Phase::kPrefill).devices[1].edges, 0u);
+  EXPECT_EQ(coordinator.use(Phase::kPrefill).devices[1].staged_copies, 2u);
 }
 
 TEST(Coordinator, HandsOverOnlyTheRowsOfTheCacheInUse) {
@@ -132,7 +132,7 @@ TEST(Coordinator, HandsOverOnlyTheRowsOfTheCacheInUse) {
   prefill(coordinator, tokens, 16, 1);
   coordinator.run(rows_of(std::span(tokens).first(1), 9), Tail::kNone);
   // Sequence 0 alone moved: 9 rows of keys and values in f32, 2 heads of 64, in 8 layers.
-  const DeviceUse& use = coordinator.device_use(Phase::kDecode, 2);
+  const DeviceUse& use = coordinator.use(Phase::kDecode).devices[2];
   EXPECT_EQ(use.edges, 8u);
   EXPECT_EQ(use.edge_bytes, 8u * 9 * 2 * 2 * 64 * sizeof(float));
   // It stays there.
@@ -147,8 +147,8 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
     if (forward_pass(8)[i].op == Op::kFfn) plan.prefill[i] = 1;
   Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape());
   prefill(coordinator, some_tokens(20), 10);
-  const DeviceUse& cpu = coordinator.device_use(Phase::kPrefill, 0);
-  const DeviceUse& gpu = coordinator.device_use(Phase::kPrefill, 1);
+  const DeviceUse& cpu = coordinator.use(Phase::kPrefill).devices[0];
+  const DeviceUse& gpu = coordinator.use(Phase::kPrefill).devices[1];
   EXPECT_EQ(cpu.tokens, 20u);
   EXPECT_EQ(gpu.tokens, 20u);
   EXPECT_EQ(gpu.nodes, 2u * 8);
@@ -163,7 +163,7 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
   // Three matrices of 256 x 512, two operations a weight and row.
   EXPECT_EQ(gpu.operations, 20u * 8 * 2 * 3 * 256 * 512);
   EXPECT_GT(gpu.busy_ns, 0u);
-  EXPECT_GE(coordinator.wall_ns(Phase::kPrefill), cpu.busy_ns + gpu.busy_ns);
+  EXPECT_GE(coordinator.use(Phase::kPrefill).wall_ns, cpu.busy_ns + gpu.busy_ns);
   coordinator.reset_counters();
   EXPECT_EQ(coordinator.total_use().nodes, 0u);
 }

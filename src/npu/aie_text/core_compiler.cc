@@ -1,4 +1,4 @@
-// Values, control flow and the array's operations; see core_compiler.h.
+// Values and control flow; see core_compiler.h.
 // SPDX-License-Identifier: Apache-2.0
 #include "npu/aie_text/core_compiler.h"
 
@@ -10,6 +10,12 @@ namespace tandem::npu {
 
 using mlir::Operation;
 using mlir::ValueId;
+
+namespace {
+
+constexpr int64_t kMaxLanes = 1024;
+
+}  // namespace
 
 // ---- registers ----
 
@@ -35,10 +41,34 @@ int CoreCompiler::register_of(ValueId value, const Operation& user) {
                          to_text(tile_)));
 }
 
+int CoreCompiler::lanes_of(ValueId value) const {
+  const mlir::Type& type = type_of(value);
+  if (type.kind != mlir::Type::Kind::kVector) return 1;
+  const int64_t count = type.element_count();
+  if (count < 1 || count > kMaxLanes)
+    lowering_.diagnostics.unsupported(
+        lowering_.value(value).location,
+        fmt::format("vectors of none or more than {} elements", kMaxLanes));
+  return static_cast<int>(count);
+}
+
+void CoreCompiler::append_registers(std::vector<int>& list, int first, ValueId value) const {
+  for (int lane = 0; lane < lanes_of(value); ++lane) list.push_back(first + lane);
+}
+
+int CoreCompiler::define_argument(ValueId argument) {
+  return registers_[argument] = new_registers(lanes_of(argument));
+}
+
 int CoreCompiler::define(const Operation& operation, size_t result) {
-  const int destination = new_register();
-  if (result < operation.results.size()) registers_[operation.results[result]] = destination;
-  return destination;
+  if (result >= operation.results.size()) return new_register();
+  return define_argument(operation.results[result]);
+}
+
+Instruction& CoreCompiler::emit_lane(Opcode opcode, const Operation& operation, int lane) {
+  Instruction& instruction = emit(opcode, operation);
+  instruction.free = lane > 0;
+  return instruction;
 }
 
 void CoreCompiler::move(int destination, int source, const Operation& operation) {
@@ -65,8 +95,8 @@ void CoreCompiler::parallel_move(const std::vector<int>& destinations,
 
 ScalarType CoreCompiler::scalar_of(ValueId value, const Operation& user) const {
   const mlir::Type& type = type_of(value);
-  if (type.kind != mlir::Type::Kind::kScalar)
-    fail(user, fmt::format("{} needs numbers, not vectors or tensors", user.name));
+  if (type.kind != mlir::Type::Kind::kScalar && type.kind != mlir::Type::Kind::kVector)
+    fail(user, fmt::format("{} needs numbers or vectors of them", user.name));
   if (type.scalar.bits > 64) fail(user, "integers of more than 64 bits are not supported");
   return type.scalar;
 }
@@ -118,8 +148,8 @@ void CoreCompiler::compile_region(const mlir::Region& region) {
   for (const mlir::Block& block : region.blocks) {
     BlockPlace place;
     for (const ValueId argument : block.arguments) {
-      if (!registers_.contains(argument)) registers_[argument] = new_register();
-      place.argument_registers.push_back(registers_[argument]);
+      if (!registers_.contains(argument)) define_argument(argument);
+      append_registers(place.argument_registers, registers_[argument], argument);
     }
     if (!block.label.empty()) block_places_.back()[block.label] = std::move(place);
   }
@@ -141,7 +171,8 @@ void CoreCompiler::compile_operations(const mlir::Block& block) {
 
 void CoreCompiler::compile_operation(const Operation& operation) {
   if (compile_control(operation) || compile_array_operation(operation) ||
-      compile_arithmetic(operation) || compile_memory(operation))
+      compile_arithmetic(operation) || compile_memory(operation) || compile_vector(operation) ||
+      compile_cascade(operation))
     return;
   lowering_.diagnostics.unsupported(operation.location,
                                     fmt::format("{} is not supported in a core", operation.name));
@@ -157,6 +188,8 @@ bool CoreCompiler::compile_control(const Operation& operation) {
     compile_affine_for(operation);
   else if (name == "scf.if")
     compile_if(operation);
+  else if (name == "scf.index_switch")
+    compile_index_switch(operation);
   else if (name == "scf.while")
     compile_while(operation);
   else if (name == "cf.br" || name == "cf.cond_br")
@@ -177,7 +210,8 @@ std::vector<int> CoreCompiler::yielded_registers(const mlir::Region& region,
   if (last.operations.empty() || last.operations.back().name != terminator) return registers;
   const Operation& operation = last.operations.back();
   for (size_t i = first; i < operation.operands.size(); ++i)
-    registers.push_back(register_of(operation.operands[i], operation));
+    append_registers(registers, register_of(operation.operands[i], operation),
+                     operation.operands[i]);
   return registers;
 }
 
@@ -210,14 +244,13 @@ void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, i
     fail(operation, "a loop's body takes its variable and one argument per carried value");
   std::vector<int> arguments;
   std::vector<int> initial;
-  for (const ValueId argument : block.arguments) {
-    registers_[argument] = new_register();
-    arguments.push_back(registers_[argument]);
+  const int variable = define_argument(block.arguments.front());
+  for (size_t i = 0; i < carried; ++i) {
+    const ValueId argument = block.arguments[i + 1];
+    const ValueId value = operation.operands[first_initial + i];
+    append_registers(arguments, define_argument(argument), argument);
+    append_registers(initial, register_of(value, operation), value);
   }
-  const int variable = arguments.front();
-  arguments.erase(arguments.begin());
-  for (size_t i = 0; i < carried; ++i)
-    initial.push_back(register_of(operation.operands[first_initial + i], operation));
   parallel_move(arguments, initial, operation);
   move(variable, lower, operation);
   const int head = here();
@@ -242,15 +275,21 @@ void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, i
   increment.b = step;
   emit(Opcode::kJump, operation).target = head;
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
-  for (size_t i = 0; i < operation.results.size() && i < arguments.size(); ++i)
-    registers_[operation.results[i]] = arguments[i];
+  for (size_t i = 0; i < operation.results.size() && i < carried; ++i)
+    registers_[operation.results[i]] = registers_[block.arguments[i + 1]];
+}
+
+std::vector<int> CoreCompiler::define_results(const Operation& operation) {
+  std::vector<int> registers;
+  for (size_t i = 0; i < operation.results.size(); ++i)
+    append_registers(registers, define(operation, i), operation.results[i]);
+  return registers;
 }
 
 void CoreCompiler::compile_if(const Operation& operation) {
   if (operation.operands.empty() || operation.regions.empty())
     fail(operation, "scf.if needs a condition and a body");
-  std::vector<int> results;
-  for (size_t i = 0; i < operation.results.size(); ++i) results.push_back(define(operation, i));
+  const std::vector<int> results = define_results(operation);
   const int branch = here();
   emit(Opcode::kBranch, operation).a = register_of(operation.operands[0], operation);
   program_.instructions.back().target = here();
@@ -268,6 +307,41 @@ void CoreCompiler::compile_if(const Operation& operation) {
   program_.instructions[static_cast<size_t>(skip)].target = here();
 }
 
+// Cases are compared one after the other; the last region is the default.
+void CoreCompiler::compile_index_switch(const Operation& operation) {
+  const mlir::Attribute* cases = operation.attribute("cases");
+  if (operation.operands.empty() || cases == nullptr ||
+      operation.regions.size() != cases->items.size() + 1)
+    fail(operation, "scf.index_switch needs an index and a region per case and for the default");
+  const std::vector<int> results = define_results(operation);
+  const int selector = register_of(operation.operands[0], operation);
+  std::vector<int> exits;
+  for (size_t i = 0; i < operation.regions.size(); ++i) {
+    int branch = -1;
+    if (i < cases->items.size()) {
+      const int value = constant(cases->items[i].integer, operation);
+      const int condition = new_register();
+      Instruction& compare = emit(Opcode::kCompare, operation);
+      compare.function = static_cast<uint8_t>(Predicate::kEq);
+      compare.type = {ScalarType::Kind::kIndex, 64};
+      compare.destination = condition;
+      compare.a = selector;
+      compare.b = value;
+      branch = here();
+      emit(Opcode::kBranch, operation).a = condition;
+      program_.instructions.back().target = here();
+    }
+    compile_region(*operation.regions[i]);
+    if (!results.empty())
+      parallel_move(results, yielded_registers(*operation.regions[i], "scf.yield", 0), operation);
+    if (branch < 0) continue;
+    exits.push_back(here());
+    emit(Opcode::kJump, operation);
+    program_.instructions[static_cast<size_t>(branch)].other_target = here();
+  }
+  for (const int exit : exits) program_.instructions[static_cast<size_t>(exit)].target = here();
+}
+
 void CoreCompiler::compile_while(const Operation& operation) {
   if (operation.regions.size() != 2) fail(operation, "scf.while needs two regions");
   const mlir::Region& before = *operation.regions[0];
@@ -275,17 +349,15 @@ void CoreCompiler::compile_while(const Operation& operation) {
   const auto argument_registers = [&](const mlir::Region& region) {
     std::vector<int> registers;
     if (region.blocks.empty()) return registers;
-    for (const ValueId argument : region.blocks.front().arguments) {
-      registers_[argument] = new_register();
-      registers.push_back(registers_[argument]);
-    }
+    for (const ValueId argument : region.blocks.front().arguments)
+      append_registers(registers, define_argument(argument), argument);
     return registers;
   };
   const std::vector<int> before_arguments = argument_registers(before);
   const std::vector<int> after_arguments = argument_registers(after);
   std::vector<int> initial;
   for (const ValueId operand : operation.operands)
-    initial.push_back(register_of(operand, operation));
+    append_registers(initial, register_of(operand, operation), operand);
   parallel_move(before_arguments, initial, operation);
   const int head = here();
   compile_region(before);
@@ -295,8 +367,7 @@ void CoreCompiler::compile_while(const Operation& operation) {
     fail(operation, "the first region of scf.while must end in scf.condition");
   const std::vector<int> passed = yielded_registers(before, "scf.condition", 1);
   // The values leave the loop as results and enter its body as arguments.
-  std::vector<int> results;
-  for (size_t i = 0; i < operation.results.size(); ++i) results.push_back(define(operation, i));
+  const std::vector<int> results = define_results(operation);
   if (!results.empty()) parallel_move(results, passed, operation);
   const int branch = here();
   emit(Opcode::kBranch, operation).a = register_of(condition.operands[0], condition);
@@ -318,7 +389,7 @@ void CoreCompiler::compile_branch(const Operation& operation) {
       fail(operation, fmt::format("there is no block '^{}' in this region", successor.block));
     std::vector<int> sources;
     for (const ValueId argument : successor.arguments)
-      sources.push_back(register_of(argument, operation));
+      append_registers(sources, register_of(argument, operation), argument);
     parallel_move(place->second.argument_registers, sources, operation);
     fixups_.back().push_back({here(), successor.block});
     emit(Opcode::kJump, operation);
@@ -333,168 +404,6 @@ void CoreCompiler::compile_branch(const Operation& operation) {
   pass(operation.successors[0]);
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
   pass(operation.successors[1]);
-}
-
-// ---- calls ----
-
-void CoreCompiler::inline_function(const Operation& call, const Operation& function) {
-  if (++inline_depth_ > 32) fail(call, "functions call each other deeper than 32 levels");
-  const mlir::Region& body = *function.regions[0];
-  if (body.blocks.size() != 1) fail(call, "a function with several blocks cannot be called");
-  const mlir::Block& block = body.blocks.front();
-  if (block.arguments.size() != call.operands.size())
-    fail(call, fmt::format("the function takes {} arguments, not {}", block.arguments.size(),
-                           call.operands.size()));
-  for (size_t i = 0; i < call.operands.size(); ++i) {
-    const int copy = new_register();
-    move(copy, register_of(call.operands[i], call), call);
-    registers_[block.arguments[i]] = copy;
-  }
-  emit_prologue(body);
-  compile_region(body);
-  const std::vector<int> returned = yielded_registers(body, "func.return", 0);
-  for (size_t i = 0; i < call.results.size(); ++i) {
-    if (i >= returned.size()) fail(call, "the function returns fewer values");
-    registers_[call.results[i]] = returned[i];
-  }
-  --inline_depth_;
-}
-
-void CoreCompiler::compile_call(const Operation& operation) {
-  const std::string callee = text_of(lowering_, operation, "callee");
-  const Operation* function = nullptr;
-  mlir::walk(*lowering_.operation.regions[0], [&](const Operation& candidate) {
-    if (candidate.name == "func.func" && !candidate.regions.empty() &&
-        text_of(lowering_, candidate, "sym_name") == callee)
-      function = &candidate;
-    return false;
-  });
-  if (function != nullptr) {
-    inline_function(operation, *function);
-    return;
-  }
-  const auto kernel = lowering_.out.kernels.find(callee);
-  if (kernel == lowering_.out.kernels.end())
-    fail(operation, fmt::format("there is no func.func '@{}'", callee));
-  if (kernel->second.arguments.size() != operation.operands.size())
-    fail(operation, fmt::format("'@{}' takes {} arguments, not {}", callee,
-                                kernel->second.arguments.size(), operation.operands.size()));
-  if (!operation.results.empty())
-    lowering_.diagnostics.unsupported(operation.location, "kernels that return values");
-  for (size_t i = 0; i < operation.operands.size(); ++i) {
-    const mlir::Type& type = type_of(operation.operands[i]);
-    const KernelArgument& argument = kernel->second.arguments[i];
-    const bool buffer = type.kind == mlir::Type::Kind::kMemref;
-    if (buffer != argument.is_buffer || type.scalar != argument.type ||
-        (buffer && static_cast<uint64_t>(type.element_count()) != argument.count))
-      fail(operation, fmt::format("argument {} of '@{}' is not of its declared type", i, callee));
-  }
-  CallSite site;
-  site.symbol = callee;
-  for (const ValueId operand : operation.operands)
-    site.registers.push_back(register_of(operand, operation));
-  emit(Opcode::kCall, operation).immediate = static_cast<int64_t>(program_.calls.size());
-  program_.calls.push_back(std::move(site));
-}
-
-// ---- the array ----
-
-int CoreCompiler::fifo_end(const Operation& operation) {
-  const std::string name = text_of(lowering_, operation, "objFifo_name");
-  const std::string port = text_of(lowering_, operation, "port");
-  const bool produce = port == "Produce" || port == "0";
-  if (!produce && port != "Consume" && port != "1")
-    fail(operation, fmt::format("expected Produce or Consume, found '{}'", port));
-  const std::string key = name + (produce ? "/P" : "/C");
-  if (const auto known = fifo_end_of_name_.find(key); known != fifo_end_of_name_.end())
-    return known->second;
-  const auto ends = lowering_.fifo_ends.find(name);
-  if (ends == lowering_.fifo_ends.end())
-    fail(operation, fmt::format("there is no object FIFO '@{}'", name));
-  for (const LoweredFifoEnd& candidate : ends->second) {
-    if (candidate.tile != tile_ || candidate.end.produce != produce) continue;
-    const int index = static_cast<int>(program_.fifo_ends.size());
-    program_.fifo_ends.push_back(candidate.end);
-    fifo_end_of_name_[key] = index;
-    return index;
-  }
-  fail(operation, fmt::format("the core of tile {} is no {} of '@{}', or the FIFO is linked there",
-                              to_text(tile_), produce ? "producer" : "consumer", name));
-}
-
-void CoreCompiler::compile_use_lock(const Operation& operation) {
-  const int lock = lowering_.lock_operand(operation, 0);
-  const std::string action = text_of(lowering_, operation, "action");
-  LockAction parsed = LockAction::kAcquireEqual;
-  if (action == "AcquireGreaterEqual" || action == "2")
-    parsed = LockAction::kAcquireGreaterEqual;
-  else if (action == "Release" || action == "1")
-    parsed = LockAction::kRelease;
-  else if (action != "Acquire" && action != "0")
-    fail(operation,
-         fmt::format("expected Acquire, AcquireGreaterEqual or Release, found '{}'", action));
-  Instruction& instruction = emit(Opcode::kLock, operation);
-  instruction.function = static_cast<uint8_t>(parsed);
-  instruction.target = lock;
-  instruction.immediate = integer_in(lowering_, operation, "value", 0, kMaxLockValue, 1);
-}
-
-bool CoreCompiler::compile_array_operation(const Operation& operation) {
-  const std::string& name = operation.name;
-  if (name == "aie.end") {
-    emit(Opcode::kEnd, operation);
-  } else if (name == "aie.use_lock") {
-    compile_use_lock(operation);
-  } else if (name == "aie.objectfifo.acquire") {
-    const int end = fifo_end(operation);
-    const int64_t count = integer_in(lowering_, operation, "size", 1, 10000);
-    if (count > static_cast<int64_t>(program_.fifo_ends[static_cast<size_t>(end)].buffers.size()))
-      fail(operation, fmt::format("cannot acquire {} elements of a FIFO that holds {}", count,
-                                  program_.fifo_ends[static_cast<size_t>(end)].buffers.size()));
-    const int oldest = define(operation);
-    Instruction& instruction = emit(Opcode::kFifoAcquire, operation);
-    instruction.target = end;
-    instruction.immediate = count;
-    instruction.destination = oldest;
-    if (!operation.results.empty()) subviews_[operation.results[0]] = end;
-  } else if (name == "aie.objectfifo.release") {
-    const int end = fifo_end(operation);
-    Instruction& instruction = emit(Opcode::kFifoRelease, operation);
-    instruction.target = end;
-    instruction.immediate = integer_in(lowering_, operation, "size", 1, 10000);
-  } else if (name == "aie.objectfifo.subview.access") {
-    const auto subview =
-        operation.operands.empty() ? subviews_.end() : subviews_.find(operation.operands[0]);
-    if (subview == subviews_.end()) fail(operation, "expected the result of an acquire");
-    const Operation* acquire = lowering_.value(operation.operands[0]).definition;
-    const int64_t count = integer_of(lowering_, *acquire, "size", 1);
-    const int64_t index = integer_in(lowering_, operation, "index", 0, 10000);
-    if (index >= count)
-      fail(operation, fmt::format("index {} is beyond the {} elements acquired", index, count));
-    const int oldest = register_of(operation.operands[0], operation);
-    const int destination = define(operation);
-    Instruction& instruction = emit(Opcode::kFifoAccess, operation);
-    instruction.target = subview->second;
-    instruction.a = oldest;
-    instruction.immediate = index;
-    instruction.destination = destination;
-  } else {
-    return name == "aie.event" || name == "aie.buffer" || name == "aie.lock";
-  }
-  return true;
-}
-
-// ---- all cores ----
-
-void lower_cores(DeviceLowering& lowering) {
-  size_t next = 0;
-  mlir::walk(*lowering.operation.regions[0], [&](const Operation& operation) {
-    if (operation.name != "aie.core") return false;
-    CoreDecl& core = lowering.out.cores[next++];
-    if (!operation.regions.empty())
-      core.program = CoreCompiler(lowering, core.tile).compile(*operation.regions[0]);
-    return false;
-  });
 }
 
 }  // namespace tandem::npu

@@ -1,5 +1,6 @@
 // Makes a CoreProgram from a core's region. Internal to lower_cores; split over core_compiler.cc
-// (values, control flow, the array's operations) and core_arithmetic.cc (arith, memref, affine).
+// (values, control flow), core_calls.cc (functions, the array's operations), core_arithmetic.cc
+// (arith, math, index, affine), core_memory.cc (memref) and core_vectors.cc (vector, cascade).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -32,13 +33,21 @@ class CoreCompiler {
   };
 
   // Registers and instructions.
-  int new_register() { return program_.register_count++; }
+  int new_register() { return new_registers(1); }
+  int new_registers(int count) { return (program_.register_count += count) - count; }
+  // A vector has as many registers as lanes, anything else one.
+  int lanes_of(mlir::ValueId value) const;
+  void append_registers(std::vector<int>& list, int first, mlir::ValueId value) const;
+  int define_argument(mlir::ValueId argument);
   Instruction& emit(Opcode opcode, const Operation& operation);
   int here() const { return static_cast<int>(program_.instructions.size()); }
   int constant(int64_t value, const Operation& operation);
   int register_of(mlir::ValueId value, const Operation& user);
   int define(const Operation& operation, size_t result = 0);
+  std::vector<int> define_results(const Operation& operation);
   void move(int destination, int source, const Operation& operation);
+  // Of the lane of a vector operation: all but the first are free.
+  Instruction& emit_lane(Opcode opcode, const Operation& operation, int lane);
   void parallel_move(const std::vector<int>& destinations, const std::vector<int>& sources,
                      const Operation& operation);
   const mlir::Type& type_of(mlir::ValueId value) const { return lowering_.value(value).type; }
@@ -61,6 +70,7 @@ class CoreCompiler {
   void compile_counted_loop(const Operation& operation, int lower, int upper, int step,
                             size_t first_initial);
   void compile_if(const Operation& operation);
+  void compile_index_switch(const Operation& operation);
   void compile_while(const Operation& operation);
   void compile_branch(const Operation& operation);
   void compile_call(const Operation& operation);
@@ -73,14 +83,27 @@ class CoreCompiler {
   int fifo_end(const Operation& operation);
   void compile_use_lock(const Operation& operation);
 
-  // core_arithmetic.cc; false when the operation is not of that kind.
+  // The rest; false when the operation is not of that kind.
   bool compile_arithmetic(const Operation& operation);
   bool compile_memory(const Operation& operation);
+  bool compile_vector(const Operation& operation);
+  bool compile_cascade(const Operation& operation);
   void compile_constant(const Operation& operation);
   void compile_binary(const Operation& operation, BinaryOp function);
+  // Lanes of the result, which every operand must have.
+  int equal_lanes(const Operation& operation) const;
   void compile_compare(const Operation& operation);
   void compile_convert(const Operation& operation, ConvertOp function);
+  void compile_unary(const Operation& operation, UnaryOp function);
+  void compile_select(const Operation& operation);
+  void compile_negate(const Operation& operation);
   int affine_expression(const mlir::Attribute& tree, const Operation& operation);
+  void compile_access(const Operation& operation, bool store);
+  void compile_vector_access(const Operation& operation, bool store);
+  void compile_broadcast(const Operation& operation);
+  void compile_fused_multiply(const Operation& operation);
+  void compile_reduction(const Operation& operation);
+  void compile_lane(const Operation& operation, bool insert);
   int element_address(const Operation& operation, mlir::ValueId memref,
                       const std::vector<int>& indices);
   int offset_address(const Operation& operation, int base, const mlir::Type& source,

@@ -1,6 +1,7 @@
 // A core's body as a flat list of instructions over 64-bit registers, made from its text once and
 // run by the emulator's interpreter. Integers are held sign-extended (i1 as 0 or 1), floats as the
-// bits of a double, memory references as addresses (see make_reference).
+// bits of a double, memory references as addresses (see make_reference), vectors as one register a
+// lane, side by side.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -37,14 +38,16 @@ struct KernelDecl {
 
 enum class Opcode : uint8_t {
   // register <- registers
-  kConstant,     // dst = immediate
-  kMove,         // dst = a
-  kBinary,       // dst = a (BinaryOp) b, as `type`
-  kCompare,      // dst = a (Predicate) b, as `type`
-  kSelect,       // dst = a ? b : c
-  kConvert,      // dst = a converted from `source_type` to `type` (ConvertOp)
-  kMultiplyAdd,  // dst = a + b * immediate (addresses)
-  kCheckIndex,   // fail unless 0 <= a < immediate
+  kConstant,          // dst = immediate
+  kMove,              // dst = a
+  kBinary,            // dst = a (BinaryOp) b, as `type`
+  kCompare,           // dst = a (Predicate) b, as `type`
+  kSelect,            // dst = a ? b : c
+  kUnary,             // dst = (UnaryOp) a, as `type`
+  kConvert,           // dst = a converted from `source_type` to `type` (ConvertOp)
+  kMultiplyAdd,       // dst = a + b * immediate (addresses)
+  kFusedMultiplyAdd,  // dst = a * b + c, rounded once to `type`
+  kCheckIndex,        // fail unless 0 <= a < immediate
   // memory
   kLoad,       // dst = [a], of `type`
   kStore,      // [a] = b, of `type`
@@ -57,6 +60,8 @@ enum class Opcode : uint8_t {
   kEnd,
   // array
   kLock,         // LockAction on device lock `target` by `immediate`
+  kCascadePut,   // `immediate` registers from a on, of `type`, as one word of the cascade
+  kCascadeGet,   // the same from dst on
   kFifoAcquire,  // immediate elements of FifoEnd `target`
   kFifoAccess,   // dst = reference to element `immediate` counted from the oldest held
   kFifoRelease,
@@ -88,6 +93,25 @@ enum class BinaryOp : uint8_t {
   kDivFloat,
   kMinFloat,
   kMaxFloat,
+  kPowerFloat,
+};
+
+enum class UnaryOp : uint8_t {
+  kAbsolute,
+  kAbsoluteFloat,
+  kSqrt,
+  kInverseSqrt,
+  kExp,
+  kExp2,
+  kLog,
+  kLog2,
+  kSin,
+  kCos,
+  kTanh,
+  kErf,
+  kFloor,
+  kCeil,
+  kRoundEven
 };
 
 enum class Predicate : uint8_t {
@@ -125,7 +149,8 @@ enum class LockAction : uint8_t { kAcquireEqual, kRelease, kAcquireGreaterEqual 
 
 struct Instruction {
   Opcode opcode = Opcode::kEnd;
-  uint8_t function = 0;  // BinaryOp, Predicate, ConvertOp or LockAction
+  uint8_t function = 0;  // BinaryOp, UnaryOp, Predicate, ConvertOp or LockAction
+  bool free = false;     // takes no cycle: a further lane of a vector instruction
   ScalarType type;
   ScalarType source_type;
   int destination = -1;

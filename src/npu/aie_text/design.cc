@@ -31,6 +31,7 @@ std::string device_name(const std::string& text) {
 
 void lower_device(DeviceLowering& lowering) {
   lower_declarations(lowering);
+  lower_switches(lowering);
   lower_dma_programs(lowering);
   lower_object_fifos(lowering);
   assign_resources(lowering);

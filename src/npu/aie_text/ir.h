@@ -39,7 +39,7 @@ struct Attribute {
     kSymbol,
     kArray,
     kDictionary,
-    kDense,  // items are the numbers, one item = splat
+    kDense,  // items are the numbers, one item = splat; or text their bytes in hexadecimal
     kType,
     kWord,  // a bare word or something kept as text
   };

@@ -326,6 +326,24 @@ void SequenceLowering::set_lock(const Operation& operation) {
   instruction.value = static_cast<uint32_t>(value);
 }
 
+// Taken as the write it causes; the packet's way to the tile is the compiler's choice.
+void SequenceLowering::control_packet(const Operation& operation) {
+  constexpr int64_t kRead = 1;
+  if (integer_in(device(), operation, "opcode", 0, 3) == kRead)
+    device().diagnostics.unsupported(operation.location,
+                                     "an aiex.control_packet that reads registers; write the "
+                                     "packet into a buffer and send it with a DMA task");
+  const Attribute* data = operation.attribute("data");
+  if (data == nullptr || data->items.empty() || data->items.size() > 4)
+    fail(operation, "aiex.control_packet needs one to four words of data");
+  const auto address =
+      static_cast<uint32_t>(integer_in(device(), operation, "address", 0, UINT32_MAX));
+  ControllerInstruction& instruction = emit(Kind::kBlockWrite, operation);
+  instruction.address = address;
+  for (const Attribute& word : data->items)
+    instruction.words.push_back(static_cast<uint32_t>(word.integer));
+}
+
 void SequenceLowering::load_device(const Operation& operation) {
   // Without a device_ref it names the image the context was opened with.
   if (operation.attribute("device_ref") == nullptr) return;
@@ -391,6 +409,10 @@ bool SequenceLowering::lower_register_operation(const Operation& operation) {
     load_device(operation);
   else if (name == "aiex.set_lock")
     set_lock(operation);
+  else if (name == "aiex.control_packet")
+    control_packet(operation);
+  else if (name == "aie.trace.start_config")
+    device().warn(operation.location, "the array's trace units are not modelled: no trace");
   else if (name == "aiex.configure")
     configure(operation);
   else if (name == "aiex.run")

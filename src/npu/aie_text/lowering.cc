@@ -130,6 +130,21 @@ void append_number(std::vector<std::byte>& bytes, const Attribute& item, const S
   bytes.insert(bytes.end(), raw, raw + type.bytes());
 }
 
+// The bytes written in hexadecimal; those of one element are repeated.
+std::vector<std::byte> bytes_of_text(const DeviceLowering& lowering, const Attribute& dense,
+                                     const mlir::Type& type) {
+  std::vector<std::byte> written;
+  for (size_t i = 0; i + 1 < dense.text.size(); i += 2)
+    written.push_back(static_cast<std::byte>(std::stoi(dense.text.substr(i, 2), nullptr, 16)));
+  const auto wanted = static_cast<size_t>(type.byte_count());
+  if (written.size() != wanted && written.size() != static_cast<size_t>(type.scalar.bytes()))
+    lowering.fail(dense.location, fmt::format("the type has {} bytes but the value has {}", wanted,
+                                              written.size()));
+  std::vector<std::byte> bytes;
+  while (bytes.size() < wanted) bytes.insert(bytes.end(), written.begin(), written.end());
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<std::byte> dense_bytes(const DeviceLowering& lowering, const Attribute& dense,
@@ -138,6 +153,7 @@ std::vector<std::byte> dense_bytes(const DeviceLowering& lowering, const Attribu
   const int64_t count = type.element_count();
   if (count < 0 || type.byte_count() > (int64_t{1} << 26))
     lowering.fail(dense.location, "the type of an initial value must have a known, sensible size");
+  if (!dense.text.empty()) return bytes_of_text(lowering, dense, type);
   const bool splat = dense.items.size() == 1;
   if (!splat && static_cast<int64_t>(dense.items.size()) != count)
     lowering.fail(dense.location, fmt::format("the type has {} elements but the value has {}",

@@ -146,6 +146,7 @@ std::vector<TextPadding> padding_of(const DeviceLowering& lowering, const mlir::
 // ---- passes, in order ----
 
 void lower_declarations(DeviceLowering& lowering);  // tiles, buffers, locks, routes, kernels
+void lower_switches(DeviceLowering& lowering);      // routes of text that was routed already
 void lower_object_fifos(DeviceLowering& lowering);
 void lower_dma_programs(DeviceLowering& lowering);
 void assign_resources(DeviceLowering& lowering);  // lock ids, buffer addresses, descriptor ids

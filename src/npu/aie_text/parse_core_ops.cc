@@ -1,4 +1,4 @@
-// The custom spellings of what core bodies are written in: scf, cf, affine, arith, memref, func.
+// The custom spellings of what core bodies are written in: scf, cf, affine, memref, func.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -15,79 +15,8 @@ using Kind = Attribute::Kind;
 const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
 const Type kBoolType{Type::Kind::kScalar, {ScalarType::Kind::kSigned, 1}, {}, {}, 0};
 
-// overflow<nsw>, fastmath<fast>: hints without a meaning here.
-void skip_hint(Parser& p) {
-  while (p.token().is_identifier("overflow") || p.token().is_identifier("fastmath")) {
-    p.take();
-    p.skip_balanced_angles();
-  }
-}
-
-void constant(Parser& p, Operation& op) {
-  p.parse_optional_attributes(op);
-  Attribute value = p.parse_attribute();
-  Type type = value.type;
-  if (value.kind == Kind::kBool) type = kBoolType;
-  if (type.kind == Type::Kind::kNone)
-    p.fail_at(value.location, "expected a type after the constant");
-  p.set_result_types(op, type);
-  op.set("value", std::move(value));
-}
-
-void binary(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the operands of " + op.name);
-  p.add_operand(op);
-  skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of " + op.name);
-  const SourceLocation location = p.token().location;
-  const Type type = p.parse_type();
-  for (const ValueId operand : op.operands) p.note_type_use(operand, type, location);
-  p.set_result_types(op, type);
-}
-
-void unary(Parser& p, Operation& op) {
-  p.add_operand(op);
-  skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of " + op.name);
-  p.set_result_types(op, p.parse_type());
-}
-
-void compare(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("predicate",
-         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
-  p.expect(",", "after the predicate");
-  binary(p, op);
-  op.set("type", Attribute{Kind::kType,
-                           0,
-                           0,
-                           "",
-                           {},
-                           {},
-                           op.results.empty() ? kIndexType : p.type_of(op.results[0]),
-                           location});
-  p.set_result_types(op, kBoolType);
-}
-
-void select(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the operands of arith.select");
-  p.add_operand(op);
-  p.expect(",", "between the operands of arith.select");
-  p.add_operand(op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of arith.select");
-  Type type = p.parse_type();
-  if (p.accept(",")) type = p.parse_type();
-  p.set_result_types(op, type);
-}
-
 void cast(Parser& p, Operation& op) {
   p.add_operand(op);
-  skip_hint(p);
   p.parse_optional_attributes(op);
   p.expect(":", "before the types of " + op.name);
   const SourceLocation location = p.token().location;
@@ -165,6 +94,23 @@ void scf_if(Parser& p, Operation& op) {
   p.parse_region(op);
   if (p.accept_identifier("else")) p.parse_region(op);
   p.parse_optional_attributes(op);
+}
+
+// "%i -> types case 2 { ... } case 5 { ... } default { ... }"
+void scf_index_switch(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  Arguments none;
+  result_types(p, op, none, 0);
+  Attribute cases;
+  cases.kind = Kind::kArray;
+  while (p.accept_identifier("case")) {
+    cases.items.push_back(integer_attribute(p.take_integer("a case's index")));
+    p.parse_region(op);
+  }
+  op.set("cases", std::move(cases));
+  p.expect_identifier("default", "after the cases");
+  p.parse_region(op);
 }
 
 // "%a, %b : type, type" or nothing
@@ -433,65 +379,43 @@ void affine_apply(Parser& p, Operation& op) {
   p.set_result_types(op, kIndexType);
 }
 
-const std::map<std::string_view, OperationParser>& parsers() {
-  static const auto* const kTable = [] {
-    auto* table = new std::map<std::string_view, OperationParser>{
-        {"arith.constant", constant},
-        {"arith.cmpi", compare},
-        {"arith.cmpf", compare},
-        {"arith.select", select},
-        {"arith.negf", unary},
-        {"scf.for", scf_for},
-        {"scf.while", scf_while},
-        {"scf.if", scf_if},
-        {"scf.yield", typed_operands},
-        {"scf.condition", condition},
-        {"cf.br", branch},
-        {"cf.cond_br", conditional_branch},
-        {"memref.load", memref_load},
-        {"memref.store", memref_store},
-        {"memref.copy", memref_copy},
-        {"memref.global", memref_global},
-        {"memref.get_global", memref_get_global},
-        {"memref.subview", memref_subview},
-        {"memref.reinterpret_cast", memref_reinterpret_cast},
-        {"memref.assume_alignment", memref_assume_alignment},
-        {"memref.cast", cast},
-        {"memref.collapse_shape", memref_reshape},
-        {"memref.expand_shape", memref_reshape},
-        {"func.func", func_func},
-        {"func.call", func_call},
-        {"call", func_call},
-        {"func.return", typed_operands},
-        {"return", typed_operands},
-        {"affine.for", affine_for},
-        {"affine.load", affine_load},
-        {"affine.store", affine_store},
-        {"affine.apply", affine_apply},
-        {"affine.yield", typed_operands},
-    };
-    for (const char* name :
-         {"arith.addi",      "arith.subi",       "arith.muli",  "arith.divsi",    "arith.divui",
-          "arith.ceildivsi", "arith.floordivsi", "arith.remsi", "arith.remui",    "arith.andi",
-          "arith.ori",       "arith.xori",       "arith.shli",  "arith.shrsi",    "arith.shrui",
-          "arith.minsi",     "arith.maxsi",      "arith.minui", "arith.maxui",    "arith.addf",
-          "arith.subf",      "arith.mulf",       "arith.divf",  "arith.minimumf", "arith.maximumf",
-          "arith.minnumf",   "arith.maxnumf"})
-      table->emplace(name, binary);
-    for (const char* name : {"arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast",
-                             "arith.index_castui", "arith.sitofp", "arith.uitofp", "arith.fptosi",
-                             "arith.fptoui", "arith.extf", "arith.truncf", "arith.bitcast"})
-      table->emplace(name, cast);
-    return table;
-  }();
-  return *kTable;
-}
+const std::map<std::string_view, OperationParser> kParsers = {
+    {"scf.for", scf_for},
+    {"scf.while", scf_while},
+    {"scf.if", scf_if},
+    {"scf.index_switch", scf_index_switch},
+    {"scf.yield", typed_operands},
+    {"scf.condition", condition},
+    {"cf.br", branch},
+    {"cf.cond_br", conditional_branch},
+    {"memref.load", memref_load},
+    {"memref.store", memref_store},
+    {"memref.copy", memref_copy},
+    {"memref.global", memref_global},
+    {"memref.get_global", memref_get_global},
+    {"memref.subview", memref_subview},
+    {"memref.reinterpret_cast", memref_reinterpret_cast},
+    {"memref.assume_alignment", memref_assume_alignment},
+    {"memref.cast", cast},
+    {"memref.collapse_shape", memref_reshape},
+    {"memref.expand_shape", memref_reshape},
+    {"func.func", func_func},
+    {"func.call", func_call},
+    {"call", func_call},
+    {"func.return", typed_operands},
+    {"return", typed_operands},
+    {"affine.for", affine_for},
+    {"affine.load", affine_load},
+    {"affine.store", affine_store},
+    {"affine.apply", affine_apply},
+    {"affine.yield", typed_operands},
+};
 
 }  // namespace
 
 OperationParser find_core_parser(std::string_view name) {
-  const auto found = parsers().find(name);
-  return found == parsers().end() ? nullptr : found->second;
+  const auto found = kParsers.find(name);
+  return found == kParsers.end() ? nullptr : found->second;
 }
 
 }  // namespace tandem::npu::mlir

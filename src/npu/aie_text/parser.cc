@@ -359,7 +359,7 @@ void Parser::parse_operation(Block& block) {
     if (parser == nullptr)
       fail_at(operation.location,
               fmt::format("expected an operation of the supported dialects (aie, aiex, scf, cf, "
-                          "affine, arith, memref, func), found '{}'",
+                          "affine, arith, math, index, vector, memref, func), found '{}'",
                           operation.name));
     parser(*this, operation);
   }
@@ -430,7 +430,8 @@ Module Parser::parse() {
 }
 
 OperationParser find_operation_parser(std::string_view name) {
-  for (const auto find : {find_array_parser, find_sequence_parser, find_core_parser})
+  for (const auto find : {find_array_parser, find_routing_parser, find_sequence_parser,
+                          find_core_parser, find_number_parser})
     if (const OperationParser parser = find(name); parser != nullptr) return parser;
   return nullptr;
 }

@@ -25,8 +25,10 @@ using OperationParser = void (*)(Parser& parser, Operation& operation);
 // The custom spelling of an operation, nullptr when the subset has none of that name.
 OperationParser find_operation_parser(std::string_view name);
 OperationParser find_array_parser(std::string_view name);     // aie.*
+OperationParser find_routing_parser(std::string_view name);   // aie.* of routed text, traces
 OperationParser find_sequence_parser(std::string_view name);  // aiex.*
-OperationParser find_core_parser(std::string_view name);      // scf, cf, arith, memref, ...
+OperationParser find_core_parser(std::string_view name);      // scf, cf, memref, func, affine
+OperationParser find_number_parser(std::string_view name);    // arith, math, index, vector
 
 class Parser {
  public:
@@ -104,6 +106,7 @@ class Parser {
   ScalarType parse_scalar(const Token& word);
   bool is_scalar_word(std::string_view word) const;
   Type parse_shaped(Type::Kind kind);
+  void skip_blanks();
   void parse_shape(Type& type);
   void parse_layout(Type& type);
   void parse_vector_of_integers(std::vector<int64_t>& values);

@@ -40,6 +40,10 @@ ScalarType Parser::parse_scalar(const Token& word) {
   return {text[0] == 'u' ? Kind::kUnsigned : Kind::kSigned, bits};
 }
 
+void Parser::skip_blanks() {
+  while (lexer_.peek() == ' ' || lexer_.peek() == '\n' || lexer_.peek() == '\t') lexer_.advance();
+}
+
 // A shape is one word to the ordinary lexer ("4x8xi32", and 0x8 would be hexadecimal), so it is
 // read character by character: extents and '?' each followed by 'x', then the element type.
 void Parser::parse_shape(Type& type) {
@@ -62,9 +66,11 @@ void Parser::parse_shape(Type& type) {
     } else {
       break;
     }
+    skip_blanks();  // "16 x f32" is "16xf32"
     if (lexer_.peek() != 'x')
       lexer_.fail(lexer_.location(), "expected 'x' after a dimension of a shape");
     lexer_.advance();
+    skip_blanks();
     if (type.shape.size() > 32) lexer_.fail(lexer_.location(), "a shape has at most 32 dimensions");
   }
   token_ = lexer_.next();
@@ -114,7 +120,7 @@ Type Parser::parse_shaped(Type::Kind kind) {
   // The lexer must not read the first extent as a number, so '<' is passed by hand.
   lexer_.seek(token_.offset, token_.location);
   lexer_.advance();
-  while (lexer_.peek() == ' ' || lexer_.peek() == '\n' || lexer_.peek() == '\t') lexer_.advance();
+  skip_blanks();
   token_ = Token{TokenKind::kPunctuation, "", lexer_.location(), lexer_.offset()};
   parse_shape(type);
   while (accept(",")) parse_layout(type);
@@ -260,9 +266,15 @@ Attribute Parser::parse_dense() {
   dense.kind = Attribute::Kind::kDense;
   dense.location = token_.location;
   expect("<", "after dense");
-  if (token_.kind == TokenKind::kString)
-    fail("a dense value as a hexadecimal string is not supported; write the numbers");
-  if (!token_.is(">")) parse_dense_items(dense);
+  // "0x..." holds the elements' bytes as they lie in memory.
+  if (token_.kind == TokenKind::kString) {
+    if (!token_.text.starts_with("0x") || token_.text.size() % 2 != 0 ||
+        token_.text.find_first_not_of("0123456789abcdefABCDEF", 2) != std::string::npos)
+      fail("expected numbers or a string of bytes such as \"0x0100FF\" in dense<...>");
+    dense.text = take().text.substr(2);
+  } else if (!token_.is(">")) {
+    parse_dense_items(dense);
+  }
   expect(">", "to close dense");
   if (accept(":")) dense.type = parse_type();
   return dense;

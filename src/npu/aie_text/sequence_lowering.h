@@ -50,6 +50,7 @@ class SequenceLowering {
   void push_queue(const Operation& operation);
   void sync(const Operation& operation);
   void set_lock(const Operation& operation);
+  void control_packet(const Operation& operation);
   void load_device(const Operation& operation);
   void configure(const Operation& operation);
   void run(const Operation& operation);

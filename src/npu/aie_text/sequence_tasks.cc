@@ -318,8 +318,11 @@ void SequenceLowering::start_bd_chain(const Operation& operation) {
          fmt::format("'@{}' takes {} arguments, not {}", name, parameters.size(), arguments));
   for (size_t i = 0; i < arguments; ++i) {
     const auto buffer = device().buffers.find(operation.operands[i]);
+    const auto lock = device().locks.find(operation.operands[i]);
     if (buffer != device().buffers.end())
       device().buffers[parameters[i]] = buffer->second;
+    else if (lock != device().locks.end())
+      device().locks[parameters[i]] = lock->second;
     else
       references_[parameters[i]] = host_operand(operation, i);
   }

@@ -53,6 +53,7 @@ double apply_real(BinaryOp function, double a, double b) {
     case BinaryOp::kMulFloat: return a * b;
     case BinaryOp::kDivFloat: return a / b;
     case BinaryOp::kMinFloat: return std::fmin(a, b);
+    case BinaryOp::kPowerFloat: return std::pow(a, b);
     default: return std::fmax(a, b);
   }
 }
@@ -101,6 +102,38 @@ std::optional<int64_t> apply_binary(BinaryOp function, int64_t a, int64_t b,
     return normalize_integer(*quotient, type);
   }
   return normalize_integer(apply_integer(function, a, b, type), type);
+}
+
+int64_t apply_unary(UnaryOp function, int64_t a, const ScalarType& type) {
+  if (function == UnaryOp::kAbsolute) return normalize_integer(a < 0 ? -a : a, type);
+  const double x = as_real(a);
+  const auto real = [&]() -> double {
+    switch (function) {
+      case UnaryOp::kSqrt: return std::sqrt(x);
+      case UnaryOp::kInverseSqrt: return 1 / std::sqrt(x);
+      case UnaryOp::kExp: return std::exp(x);
+      case UnaryOp::kExp2: return std::exp2(x);
+      case UnaryOp::kLog: return std::log(x);
+      case UnaryOp::kLog2: return std::log2(x);
+      case UnaryOp::kSin: return std::sin(x);
+      case UnaryOp::kCos: return std::cos(x);
+      case UnaryOp::kTanh: return std::tanh(x);
+      case UnaryOp::kErf: return std::erf(x);
+      case UnaryOp::kFloor: return std::floor(x);
+      case UnaryOp::kCeil: return std::ceil(x);
+      case UnaryOp::kRoundEven: return std::nearbyint(x);
+      default: return std::fabs(x);
+    }
+  };
+  return as_register(round_to(real(), type));
+}
+
+int64_t apply_fused(int64_t a, int64_t b, int64_t c, const ScalarType& type) {
+  const double x = as_real(a), y = as_real(b), z = as_real(c);
+  if (type.kind == ScalarType::Kind::kFloat32)
+    return as_register(
+        std::fma(static_cast<float>(x), static_cast<float>(y), static_cast<float>(z)));
+  return as_register(round_to(std::fma(x, y, z), type));
 }
 
 bool apply_compare(Predicate predicate, int64_t a, int64_t b, const ScalarType& type) {

@@ -16,6 +16,9 @@ int64_t normalize_integer(int64_t value, const ScalarType& type);
 // nullopt: division by zero.
 std::optional<int64_t> apply_binary(BinaryOp function, int64_t a, int64_t b,
                                     const ScalarType& type);
+int64_t apply_unary(UnaryOp function, int64_t a, const ScalarType& type);
+// a * b + c, rounded once.
+int64_t apply_fused(int64_t a, int64_t b, int64_t c, const ScalarType& type);
 bool apply_compare(Predicate predicate, int64_t a, int64_t b, const ScalarType& type);
 int64_t apply_convert(ConvertOp function, int64_t value, const ScalarType& from,
                       const ScalarType& to);

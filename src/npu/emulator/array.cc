@@ -130,6 +130,18 @@ void Array::load_cores() {
     core.local_time = now_;
     schedule({AgentKind::kCore, static_cast<int>(cores_.size()) - 1}, now_);
   }
+  const auto core_at = [this](TileCoordinate tile) {
+    for (size_t i = 0; i < cores_.size(); ++i)
+      if (cores_[i].tile == tile) return static_cast<int>(i);
+    return -1;
+  };
+  for (const CascadeRoute& route : device().cascades) {
+    const int source = core_at(route.source);
+    const int target = core_at(route.destination);
+    if (source < 0 || target < 0) continue;
+    cores_[static_cast<size_t>(source)].cascade_target = target;
+    cores_[static_cast<size_t>(target)].cascade_source = source;
+  }
 }
 
 TileState* Array::find_tile(TileCoordinate tile) {

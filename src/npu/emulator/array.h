@@ -5,7 +5,9 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -14,6 +16,7 @@
 #include "npu/aie_text/registers.h"
 #include "npu/emulator/address_pattern.h"
 #include "npu/emulator/emulator.h"
+#include "npu/emulator/kernel_call.h"
 #include "npu/emulator/tile.h"
 #include "npu/emulator/trace_recorder.h"
 
@@ -32,6 +35,18 @@ struct CoreState {
   std::vector<Fifo> fifos;
   bool ended = false;
   int waiting_lock = -1;  // device lock it waits for
+
+  // Neighbours on the cascade, as cores of the array; words arrived and not read yet.
+  int cascade_source = -1;
+  int cascade_target = -1;
+  std::deque<CascadeWord> cascade_words;
+  bool waits_for_cascade = false;
+
+  // The kernel being called.
+  std::unique_ptr<KernelCall> kernel;
+  Cycles call_began = 0;
+  Cycles call_cost = 0;
+
   Cycles local_time = 0;
   Cycles busy_cycles = 0;
   uint64_t generation = 0;
@@ -47,6 +62,18 @@ class Array {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  // A core's cascade, for the kernel it runs.
+  class CoreCascade final : public Cascade {
+   public:
+    CoreCascade(Array& array, int index) : array_(array), index_(index) {}
+    bool try_put(const CascadeWord& word) override;
+    bool try_get(CascadeWord& word) override;
+
+   private:
+    Array& array_;
+    int index_;
+  };
 
   // array.cc
   void load_device(int device);
@@ -128,7 +155,12 @@ class Array {
   Step step_fifo_acquire(CoreState& core, int index, const Instruction& instruction);
   void step_fifo_release(CoreState& core, const Instruction& instruction);
   void step_memory(CoreState& core, const Instruction& instruction);
-  void step_call(CoreState& core, const Instruction& instruction);
+  bool step_call(CoreState& core, int index, const Instruction& instruction);
+  void begin_call(CoreState& core, const CallSite& site, const Instruction& instruction);
+  bool run_kernel(CoreState& core, int index);
+  bool step_cascade(CoreState& core, int index, const Instruction& instruction);
+  bool put_cascade(int index, const CascadeWord& word);
+  bool get_cascade(int index, CascadeWord& word);
   std::byte* core_memory(CoreState& core, int64_t reference, uint64_t size, SourceLocation location,
                          TileState** tile);
   std::vector<KernelValue> kernel_arguments(CoreState& core, const KernelDecl& declaration,
@@ -146,6 +178,7 @@ class Array {
   // deadlock.cc
   [[noreturn]] void report_deadlock();
   std::string describe_wait(AgentId agent) const;
+  bool waits_to_put(const CoreState& core) const;
   std::vector<AgentId> blockers(AgentId agent) const;
   std::vector<AgentId> lock_providers(const TileState& tile, int id) const;
   std::string agent_name(AgentId agent) const;

@@ -44,6 +44,14 @@ bool compute(const Instruction& instruction, std::vector<int64_t>& r) {
     case Opcode::kSelect:
       result = reg(instruction.a) != 0 ? reg(instruction.b) : reg(instruction.c);
       break;
+    case Opcode::kUnary:
+      result = apply_unary(static_cast<UnaryOp>(instruction.function), reg(instruction.a),
+                           instruction.type);
+      break;
+    case Opcode::kFusedMultiplyAdd:
+      result =
+          apply_fused(reg(instruction.a), reg(instruction.b), reg(instruction.c), instruction.type);
+      break;
     default:
       result = apply_convert(static_cast<ConvertOp>(instruction.function), reg(instruction.a),
                              instruction.source_type, instruction.type);
@@ -58,6 +66,7 @@ void Array::wake_core(int index) {
   CoreState& core = cores_[static_cast<size_t>(index)];
   if (core.ended) return;
   core.waiting_lock = -1;
+  core.waits_for_cascade = false;
   core.local_time = std::max(core.local_time, now_);
   const std::vector<Instruction>& program = core.declaration->program.instructions;
   for (int count = 0; count < kSliceInstructions; ++count) {
@@ -85,7 +94,7 @@ bool Array::synchronise(CoreState& core, int index) {
 Array::Step Array::step_core(CoreState& core, int index, const Instruction& instruction) {
   auto& r = core.registers;
   const auto reg = [&r](int number) -> int64_t& { return r[static_cast<size_t>(number)]; };
-  Cycles cost = timing_.core_instruction;
+  Cycles cost = instruction.free ? 0 : timing_.core_instruction;
   switch (instruction.opcode) {
     case Opcode::kConstant:
     case Opcode::kMove:
@@ -97,6 +106,8 @@ Array::Step Array::step_core(CoreState& core, int index, const Instruction& inst
     case Opcode::kCompare:
     case Opcode::kSelect:
     case Opcode::kConvert:
+    case Opcode::kUnary:
+    case Opcode::kFusedMultiplyAdd:
       if (!compute(instruction, r)) fail(instruction.location, "division by zero");
       break;
     case Opcode::kCheckIndex:
@@ -127,7 +138,12 @@ Array::Step Array::step_core(CoreState& core, int index, const Instruction& inst
     case Opcode::kCall:
       // The kernel's data must be as at the time it starts.
       if (!synchronise(core, index)) return Step::kBlocked;
-      step_call(core, instruction);
+      if (!step_call(core, index, instruction)) return Step::kBlocked;
+      break;
+    case Opcode::kCascadePut:
+    case Opcode::kCascadeGet:
+      if (!synchronise(core, index) || !step_cascade(core, index, instruction))
+        return Step::kBlocked;
       break;
     case Opcode::kEnd: return Step::kEnded;
     case Opcode::kLock: return step_lock(core, index, instruction);
@@ -274,38 +290,118 @@ std::vector<KernelValue> Array::kernel_arguments(CoreState& core, const KernelDe
   return values;
 }
 
-void Array::step_call(CoreState& core, const Instruction& instruction) {
+// False while the kernel waits for its cascade; it goes on where it was.
+bool Array::step_call(CoreState& core, int index, const Instruction& instruction) {
   const CallSite& site =
       core.declaration->program.calls[static_cast<size_t>(instruction.immediate)];
+  if (core.kernel == nullptr) begin_call(core, site, instruction);
+  if (!run_kernel(core, index)) return false;
+  const Cycles end = std::max(core.call_began + core.call_cost, now_);
+  if (trace_.enabled())
+    trace_.add(fmt::format("core {}", to_text(core.tile)), site.symbol, core.call_began, end);
+  core.local_time = end;
+  core.busy_cycles += core.call_cost;
+  core.kernel.reset();
+  ++kernel_calls_;
+  return true;
+}
+
+// Looks the kernel up, with its cost, and makes it ready to run.
+void Array::begin_call(CoreState& core, const CallSite& site, const Instruction& instruction) {
   const KernelDecl& declaration = device().kernels.at(site.symbol);
-  const std::vector<KernelValue> values =
-      kernel_arguments(core, declaration, site, instruction.location);
+  std::vector<KernelValue> values = kernel_arguments(core, declaration, site, instruction.location);
   const Kernel* kernel =
       options_.kernels == nullptr ? nullptr : options_.kernels->find(site.symbol);
-  Cycles cost = timing_.unknown_kernel_call;
-  if (kernel != nullptr) {
-    if (kernel->cycles) cost = static_cast<Cycles>(kernel->cycles(values));
-    if (options_.move_data && kernel->run) kernel->run(values);
-  } else if (options_.move_data) {
-    void* function =
-        options_.kernels == nullptr ? nullptr : options_.kernels->find_library_symbol(site.symbol);
+  void* function = nullptr;
+  if (kernel == nullptr && options_.move_data) {
+    if (options_.kernels != nullptr) function = options_.kernels->find_library_symbol(site.symbol);
     if (function == nullptr)
       throw Error(ErrorCode::kNotFound,
                   at(instruction.location,
                      fmt::format("no kernel '{}' is built in or in a library given with --kernels",
                                  site.symbol)));
-    call_library_kernel(function, declaration, values);
   }
-  if (kernel == nullptr || !kernel->cycles)
+  core.call_began = core.local_time;
+  core.call_cost = timing_.unknown_kernel_call;
+  if (kernel != nullptr && kernel->cycles)
+    core.call_cost = static_cast<Cycles>(kernel->cycles(values));
+  else
     warn(instruction.location, fmt::format("kernel '{}' has no cost: {} cycles a call are assumed",
                                            site.symbol, timing_.unknown_kernel_call));
-  cost *= timing_.kernel_cost_factor;
-  if (trace_.enabled())
-    trace_.add(fmt::format("core {}", to_text(core.tile)), site.symbol, core.local_time,
-               core.local_time + cost);
-  core.local_time += cost;
-  core.busy_cycles += cost;
-  ++kernel_calls_;
+  core.call_cost *= timing_.kernel_cost_factor;
+  std::function<void()> body;
+  if (options_.move_data && kernel != nullptr && kernel->run)
+    body = [kernel, values = std::move(values)] { kernel->run(values); };
+  else if (function != nullptr)
+    body = [function, &declaration, values = std::move(values)] {
+      call_library_kernel(function, declaration, values);
+    };
+  core.kernel = std::make_unique<KernelCall>(std::move(body));
+}
+
+// ---- the cascade ----
+
+bool Array::run_kernel(CoreState& core, int index) {
+  // Without a neighbour on the cascade nothing can make a kernel wait, so it needs no stack.
+  if (!options_.move_data || (core.cascade_target < 0 && core.cascade_source < 0)) {
+    core.kernel->run_through();
+    return true;
+  }
+  CoreCascade cascade(*this, index);
+  return core.kernel->resume(cascade);
+}
+
+bool Array::CoreCascade::try_put(const CascadeWord& word) {
+  return array_.put_cascade(index_, word);
+}
+bool Array::CoreCascade::try_get(CascadeWord& word) { return array_.get_cascade(index_, word); }
+
+// False while the neighbour's FIFO is full.
+bool Array::put_cascade(int index, const CascadeWord& word) {
+  CoreState& core = cores_[static_cast<size_t>(index)];
+  if (core.cascade_target < 0)
+    throw Error(ErrorCode::kInvalidFile,
+                at(core.declaration->location,
+                   fmt::format("the core of tile {} writes to a cascade that leads nowhere",
+                               to_text(core.tile))));
+  CoreState& target = cores_[static_cast<size_t>(core.cascade_target)];
+  core.waits_for_cascade = target.cascade_words.size() >= kCascadeDepth;
+  if (core.waits_for_cascade) return false;
+  target.cascade_words.push_back(word);
+  if (target.waits_for_cascade) schedule({AgentKind::kCore, core.cascade_target}, now_);
+  return true;
+}
+
+bool Array::get_cascade(int index, CascadeWord& word) {
+  CoreState& core = cores_[static_cast<size_t>(index)];
+  if (core.cascade_source < 0)
+    throw Error(ErrorCode::kInvalidFile,
+                at(core.declaration->location,
+                   fmt::format("the core of tile {} reads a cascade that nothing leads to",
+                               to_text(core.tile))));
+  core.waits_for_cascade = core.cascade_words.empty();
+  if (core.waits_for_cascade) return false;
+  word = core.cascade_words.front();
+  core.cascade_words.pop_front();
+  if (cores_[static_cast<size_t>(core.cascade_source)].waits_for_cascade)
+    schedule({AgentKind::kCore, core.cascade_source}, now_);
+  return true;
+}
+
+bool Array::step_cascade(CoreState& core, int index, const Instruction& instruction) {
+  const int bytes = instruction.type.bytes();
+  CascadeWord word{};
+  const bool put = instruction.opcode == Opcode::kCascadePut;
+  if (!put && !get_cascade(index, word)) return false;
+  for (int lane = 0; lane < instruction.immediate; ++lane) {
+    std::byte* at = word.data() + lane * bytes;
+    if (put)
+      store_scalar(at, core.registers[static_cast<size_t>(instruction.a + lane)], instruction.type);
+    else
+      core.registers[static_cast<size_t>(instruction.destination + lane)] =
+          load_scalar(at, instruction.type);
+  }
+  return !put || put_cascade(index, word);
 }
 
 }  // namespace tandem::npu

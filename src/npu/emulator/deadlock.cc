@@ -22,6 +22,12 @@ std::string Array::agent_name(AgentId agent) const {
   }
 }
 
+// Of a core that waits for its cascade: whether it writes.
+bool Array::waits_to_put(const CoreState& core) const {
+  return core.cascade_target >= 0 &&
+         cores_[static_cast<size_t>(core.cascade_target)].cascade_words.size() >= kCascadeDepth;
+}
+
 std::string Array::describe_wait(AgentId agent) const {
   const auto lock_text = [&](TileCoordinate tile, int id, int wanted, bool greater_equal) {
     const int value = tiles_.at(tile).locks[static_cast<size_t>(id)].value;
@@ -41,6 +47,10 @@ std::string Array::describe_wait(AgentId agent) const {
   if (agent.kind == AgentKind::kCore) {
     const CoreState& core = cores_[static_cast<size_t>(agent.index)];
     if (core.ended) return "has ended";
+    if (core.waits_for_cascade)
+      return fmt::format("on line {} waits {}",
+                         core.declaration->program.instructions[core.pc].location.line,
+                         waits_to_put(core) ? "for room on its cascade" : "for its cascade's data");
     if (core.waiting_lock < 0) return "computes";
     const LockDecl& lock = device().locks[static_cast<size_t>(core.waiting_lock)];
     const Instruction& instruction = core.declaration->program.instructions[core.pc];
@@ -135,6 +145,8 @@ std::vector<AgentId> Array::blockers(AgentId agent) const {
   }
   if (agent.kind == AgentKind::kCore) {
     const CoreState& core = cores_[static_cast<size_t>(agent.index)];
+    if (core.waits_for_cascade)
+      return {{AgentKind::kCore, waits_to_put(core) ? core.cascade_target : core.cascade_source}};
     if (core.waiting_lock < 0) return {};
     const LockDecl& lock = device().locks[static_cast<size_t>(core.waiting_lock)];
     return lock_providers(tiles_.at(lock.tile), lock.id);

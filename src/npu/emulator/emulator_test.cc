@@ -12,51 +12,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "npu/emulator/design_texts.h"
 
 namespace tandem::npu {
 namespace {
 
 using testing::HasSubstr;
-
-std::string device_text(const std::string& body, const std::string& device = "npu1") {
-  return "module {\n  aie.device(" + device + ") {\n" + body + "\n  }\n}\n";
-}
-
-// Runs a text over 32-bit words, one vector per argument; returns the result.
-EmulationResult run(const std::string& text, std::vector<std::vector<int32_t>>& arguments,
-                    const EmulatorOptions& options = {}) {
-  const Design design = parse_design(text, {"t.mlir", "", ""});
-  std::vector<HostBuffer> buffers;
-  for (auto& words : arguments)
-    buffers.push_back({std::as_writable_bytes(std::span(words)), words.size() * 4});
-  return emulate(design, options, buffers);
-}
-
-std::string run_error(const std::string& text, std::vector<std::vector<int32_t>> arguments) {
-  try {
-    run(text, arguments);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-std::vector<int32_t> counting(int32_t first, size_t count) {
-  std::vector<int32_t> words(count);
-  std::iota(words.begin(), words.end(), first);
-  return words;
-}
-
-// One linear transfer in and one out, then a wait.
-std::string sequence_text(size_t in, size_t out, const std::string& in_name = "in") {
-  return fmt::format(R"(
-    aie.runtime_sequence(%a : memref<{0}xi32>, %b : memref<{1}xi32>) {{
-      aiex.npu.dma_memcpy_nd(%a[0, 0, 0, 0][1, 1, 1, {0}][0, 0, 0, 1]) {{metadata = @{2}, id = 0 : i64}} : memref<{0}xi32>
-      aiex.npu.dma_memcpy_nd(%b[0, 0, 0, 0][1, 1, 1, {1}][0, 0, 0, 1]) {{metadata = @out, id = 1 : i64}} : memref<{1}xi32>
-      aiex.npu.dma_wait {{symbol = @out}}
-    }})",
-                     in, out, in_name);
-}
 
 // A core that adds a constant to every word of FIFO elements of `words` words.
 std::string adder_core(int words, int addend, const std::string& in, const std::string& out) {
@@ -84,12 +45,6 @@ std::string adder_core(int words, int addend, const std::string& in, const std::
     }})",
                      words, addend, in, out);
 }
-
-const char* const kTiles = R"(
-    %shim = aie.tile(0, 0)
-    %mem = aie.tile(0, 1)
-    %core = aie.tile(0, 2)
-)";
 
 std::string adder(int addend) {
   return device_text(std::string(kTiles) + R"(

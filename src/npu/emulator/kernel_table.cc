@@ -9,6 +9,7 @@
 #include <bit>
 
 #include "base/error.h"
+#include "npu/emulator/kernel_call.h"
 
 namespace tandem::npu {
 
@@ -24,6 +25,16 @@ class KernelLibrary {
   KernelLibrary(const KernelLibrary&) = delete;
   KernelLibrary& operator=(const KernelLibrary&) = delete;
 
+  // Gives the library its way to the cascade (npu/kernels/cascade_host.h), if it asks for one.
+  void connect_cascade() const {
+    const auto set = [this](const char* name, auto function) {
+      if (void* const variable = dlsym(handle_, name); variable != nullptr)
+        *static_cast<decltype(function)*>(variable) = function;
+    };
+    set("tandem_put_cascade", &put_cascade_word);
+    set("tandem_get_cascade", &get_cascade_word);
+  }
+
   void* symbol(const std::string& name) const { return dlsym(handle_, name.c_str()); }
 
  private:
@@ -36,6 +47,7 @@ void KernelTable::add(std::string symbol, Kernel kernel) {
 
 void KernelTable::open_library(const std::string& path) {
   library_ = std::make_shared<KernelLibrary>(path);
+  library_->connect_cascade();
 }
 
 const Kernel* KernelTable::find(std::string_view symbol) const {

@@ -1,0 +1,178 @@
+// Calls and the array's operations in core bodies; see core_compiler.h.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "npu/aie_text/core_compiler.h"
+
+namespace tandem::npu {
+
+using mlir::Operation;
+using mlir::ValueId;
+
+// ---- calls ----
+
+void CoreCompiler::inline_function(const Operation& call, const Operation& function) {
+  if (++inline_depth_ > 32) fail(call, "functions call each other deeper than 32 levels");
+  const mlir::Region& body = *function.regions[0];
+  if (body.blocks.size() != 1) fail(call, "a function with several blocks cannot be called");
+  const mlir::Block& block = body.blocks.front();
+  if (block.arguments.size() != call.operands.size())
+    fail(call, fmt::format("the function takes {} arguments, not {}", block.arguments.size(),
+                           call.operands.size()));
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    const int source = register_of(call.operands[i], call);
+    const int copy = new_registers(lanes_of(call.operands[i]));
+    for (int lane = 0; lane < lanes_of(call.operands[i]); ++lane)
+      move(copy + lane, source + lane, call);
+    registers_[block.arguments[i]] = copy;
+  }
+  emit_prologue(body);
+  compile_region(body);
+  const Operation* last = block.operations.empty() ? nullptr : &block.operations.back();
+  for (size_t i = 0; i < call.results.size(); ++i) {
+    if (last == nullptr || i >= last->operands.size() ||
+        lanes_of(last->operands[i]) != lanes_of(call.results[i]))
+      fail(call, "the function does not return the values the call expects");
+    registers_[call.results[i]] = register_of(last->operands[i], call);
+  }
+  --inline_depth_;
+}
+
+void CoreCompiler::compile_call(const Operation& operation) {
+  const std::string callee = text_of(lowering_, operation, "callee");
+  const Operation* function = nullptr;
+  mlir::walk(*lowering_.operation.regions[0], [&](const Operation& candidate) {
+    if (candidate.name == "func.func" && !candidate.regions.empty() &&
+        text_of(lowering_, candidate, "sym_name") == callee)
+      function = &candidate;
+    return false;
+  });
+  if (function != nullptr) {
+    inline_function(operation, *function);
+    return;
+  }
+  const auto kernel = lowering_.out.kernels.find(callee);
+  if (kernel == lowering_.out.kernels.end())
+    fail(operation, fmt::format("there is no func.func '@{}'", callee));
+  if (kernel->second.arguments.size() != operation.operands.size())
+    fail(operation, fmt::format("'@{}' takes {} arguments, not {}", callee,
+                                kernel->second.arguments.size(), operation.operands.size()));
+  if (!operation.results.empty())
+    lowering_.diagnostics.unsupported(operation.location, "kernels that return values");
+  for (size_t i = 0; i < operation.operands.size(); ++i) {
+    const mlir::Type& type = type_of(operation.operands[i]);
+    const KernelArgument& argument = kernel->second.arguments[i];
+    const bool buffer = type.kind == mlir::Type::Kind::kMemref;
+    if (buffer != argument.is_buffer || type.scalar != argument.type ||
+        (buffer && static_cast<uint64_t>(type.element_count()) != argument.count))
+      fail(operation, fmt::format("argument {} of '@{}' is not of its declared type", i, callee));
+  }
+  CallSite site;
+  site.symbol = callee;
+  for (const ValueId operand : operation.operands)
+    site.registers.push_back(register_of(operand, operation));
+  emit(Opcode::kCall, operation).immediate = static_cast<int64_t>(program_.calls.size());
+  program_.calls.push_back(std::move(site));
+}
+
+// ---- the array ----
+
+int CoreCompiler::fifo_end(const Operation& operation) {
+  const std::string name = text_of(lowering_, operation, "objFifo_name");
+  const std::string port = text_of(lowering_, operation, "port");
+  const bool produce = port == "Produce" || port == "0";
+  if (!produce && port != "Consume" && port != "1")
+    fail(operation, fmt::format("expected Produce or Consume, found '{}'", port));
+  const std::string key = name + (produce ? "/P" : "/C");
+  if (const auto known = fifo_end_of_name_.find(key); known != fifo_end_of_name_.end())
+    return known->second;
+  const auto ends = lowering_.fifo_ends.find(name);
+  if (ends == lowering_.fifo_ends.end())
+    fail(operation, fmt::format("there is no object FIFO '@{}'", name));
+  for (const LoweredFifoEnd& candidate : ends->second) {
+    if (candidate.tile != tile_ || candidate.end.produce != produce) continue;
+    const int index = static_cast<int>(program_.fifo_ends.size());
+    program_.fifo_ends.push_back(candidate.end);
+    fifo_end_of_name_[key] = index;
+    return index;
+  }
+  fail(operation, fmt::format("the core of tile {} is no {} of '@{}', or the FIFO is linked there",
+                              to_text(tile_), produce ? "producer" : "consumer", name));
+}
+
+void CoreCompiler::compile_use_lock(const Operation& operation) {
+  const int lock = lowering_.lock_operand(operation, 0);
+  const std::string action = text_of(lowering_, operation, "action");
+  LockAction parsed = LockAction::kAcquireEqual;
+  if (action == "AcquireGreaterEqual" || action == "2")
+    parsed = LockAction::kAcquireGreaterEqual;
+  else if (action == "Release" || action == "1")
+    parsed = LockAction::kRelease;
+  else if (action != "Acquire" && action != "0")
+    fail(operation,
+         fmt::format("expected Acquire, AcquireGreaterEqual or Release, found '{}'", action));
+  Instruction& instruction = emit(Opcode::kLock, operation);
+  instruction.function = static_cast<uint8_t>(parsed);
+  instruction.target = lock;
+  instruction.immediate = integer_in(lowering_, operation, "value", 0, kMaxLockValue, 1);
+}
+
+bool CoreCompiler::compile_array_operation(const Operation& operation) {
+  const std::string& name = operation.name;
+  if (name == "aie.end") {
+    emit(Opcode::kEnd, operation);
+  } else if (name == "aie.use_lock") {
+    compile_use_lock(operation);
+  } else if (name == "aie.objectfifo.acquire") {
+    const int end = fifo_end(operation);
+    const int64_t count = integer_in(lowering_, operation, "size", 1, 10000);
+    if (count > static_cast<int64_t>(program_.fifo_ends[static_cast<size_t>(end)].buffers.size()))
+      fail(operation, fmt::format("cannot acquire {} elements of a FIFO that holds {}", count,
+                                  program_.fifo_ends[static_cast<size_t>(end)].buffers.size()));
+    const int oldest = define(operation);
+    Instruction& instruction = emit(Opcode::kFifoAcquire, operation);
+    instruction.target = end;
+    instruction.immediate = count;
+    instruction.destination = oldest;
+    if (!operation.results.empty()) subviews_[operation.results[0]] = end;
+  } else if (name == "aie.objectfifo.release") {
+    const int end = fifo_end(operation);
+    Instruction& instruction = emit(Opcode::kFifoRelease, operation);
+    instruction.target = end;
+    instruction.immediate = integer_in(lowering_, operation, "size", 1, 10000);
+  } else if (name == "aie.objectfifo.subview.access") {
+    const auto subview =
+        operation.operands.empty() ? subviews_.end() : subviews_.find(operation.operands[0]);
+    if (subview == subviews_.end()) fail(operation, "expected the result of an acquire");
+    const Operation* acquire = lowering_.value(operation.operands[0]).definition;
+    const int64_t count = integer_of(lowering_, *acquire, "size", 1);
+    const int64_t index = integer_in(lowering_, operation, "index", 0, 10000);
+    if (index >= count)
+      fail(operation, fmt::format("index {} is beyond the {} elements acquired", index, count));
+    const int oldest = register_of(operation.operands[0], operation);
+    const int destination = define(operation);
+    Instruction& instruction = emit(Opcode::kFifoAccess, operation);
+    instruction.target = subview->second;
+    instruction.a = oldest;
+    instruction.immediate = index;
+    instruction.destination = destination;
+  } else {
+    return name == "aie.event" || name == "aie.buffer" || name == "aie.lock";
+  }
+  return true;
+}
+
+// ---- all cores ----
+
+void lower_cores(DeviceLowering& lowering) {
+  size_t next = 0;
+  mlir::walk(*lowering.operation.regions[0], [&](const Operation& operation) {
+    if (operation.name != "aie.core") return false;
+    CoreDecl& core = lowering.out.cores[next++];
+    if (!operation.regions.empty())
+      core.program = CoreCompiler(lowering, core.tile).compile(*operation.regions[0]);
+    return false;
+  });
+}
+
+}  // namespace tandem::npu

@@ -1,0 +1,147 @@
+// memref operations of core bodies; see core_compiler.h.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "npu/aie_text/core_compiler.h"
+
+namespace tandem::npu {
+
+using mlir::Attribute;
+using mlir::Operation;
+using mlir::ValueId;
+
+std::vector<int64_t> CoreCompiler::strides_of(const mlir::Type& type) const {
+  if (!type.strides.empty()) return type.strides;
+  std::vector<int64_t> strides(type.shape.size(), 1);
+  for (size_t i = type.shape.size(); i-- > 1;) strides[i - 1] = strides[i] * type.shape[i];
+  return strides;
+}
+
+void CoreCompiler::check_in_core_memory(const mlir::Type& type, const Operation& operation) const {
+  if (type.kind != mlir::Type::Kind::kMemref) fail(operation, "expected a memref");
+  for (size_t i = 0; i < type.shape.size(); ++i)
+    if (type.shape[i] < 0 || (i < type.strides.size() && type.strides[i] < 0))
+      lowering_.diagnostics.unsupported(operation.location,
+                                        "memrefs of unknown shape or stride in a core");
+  if (type.scalar.bits % 8 != 0 || type.scalar.bits > 64)
+    lowering_.diagnostics.unsupported(operation.location,
+                                      "memory elements other than 8, 16, 32 or 64 bits in a core");
+}
+
+int CoreCompiler::offset_address(const Operation& operation, int base, const mlir::Type& source,
+                                 const std::vector<int>& offsets) {
+  const std::vector<int64_t> strides = strides_of(source);
+  for (size_t i = 0; i < offsets.size() && i < strides.size(); ++i) {
+    const int address = new_register();
+    Instruction& instruction = emit(Opcode::kMultiplyAdd, operation);
+    instruction.destination = address;
+    instruction.a = base;
+    instruction.b = offsets[i];
+    instruction.immediate = strides[i] * source.scalar.bytes();
+    base = address;
+  }
+  return base;
+}
+
+int CoreCompiler::element_address(const Operation& operation, ValueId memref,
+                                  const std::vector<int>& indices) {
+  const mlir::Type& type = type_of(memref);
+  check_in_core_memory(type, operation);
+  if (indices.size() != type.shape.size())
+    fail(operation, fmt::format("{} indices for a memref of {} dimensions", indices.size(),
+                                type.shape.size()));
+  for (size_t i = 0; i < indices.size(); ++i) {
+    Instruction& check = emit(Opcode::kCheckIndex, operation);
+    check.a = indices[i];
+    check.immediate = type.shape[i];
+  }
+  return offset_address(operation, register_of(memref, operation), type, indices);
+}
+
+std::vector<int> CoreCompiler::mixed_registers(const Operation& operation, std::string_view key,
+                                               size_t& operand) {
+  std::vector<int> registers;
+  const Attribute* list = operation.attribute(key);
+  if (list == nullptr) fail(operation, fmt::format("{} needs its {}", operation.name, key));
+  for (const Attribute& item : list->items) {
+    if (item.kind == Attribute::Kind::kInteger) {
+      registers.push_back(constant(item.integer, operation));
+    } else {
+      if (operand >= operation.operands.size()) fail(operation, "too few operands");
+      registers.push_back(register_of(operation.operands[operand++], operation));
+    }
+  }
+  return registers;
+}
+
+void CoreCompiler::compile_access(const Operation& operation, bool store) {
+  const size_t memref = store ? 1 : 0;
+  if (operation.operands.size() <= memref)
+    fail(operation, fmt::format("{} needs a memref", operation.name));
+  std::vector<int> indices;
+  if (const Attribute* expressions = operation.attribute("indices")) {
+    for (const Attribute& tree : expressions->items)
+      indices.push_back(affine_expression(tree, operation));
+  } else {
+    for (size_t i = memref + 1; i < operation.operands.size(); ++i)
+      indices.push_back(register_of(operation.operands[i], operation));
+  }
+  const int address = element_address(operation, operation.operands[memref], indices);
+  const int stored = store ? register_of(operation.operands[0], operation) : -1;
+  const int loaded = store ? -1 : define(operation);
+  Instruction& instruction = emit(store ? Opcode::kStore : Opcode::kLoad, operation);
+  instruction.type = type_of(operation.operands[memref]).scalar;
+  instruction.a = address;
+  instruction.b = stored;
+  instruction.destination = loaded;
+}
+
+bool CoreCompiler::compile_memory(const Operation& operation) {
+  const std::string& name = operation.name;
+  if (name == "memref.load" || name == "affine.load") {
+    compile_access(operation, false);
+    return true;
+  }
+  if (name == "memref.store" || name == "affine.store") {
+    compile_access(operation, true);
+    return true;
+  }
+  if (name == "memref.copy") {
+    if (operation.operands.size() != 2) fail(operation, "memref.copy needs source and target");
+    const mlir::Type& type = type_of(operation.operands[0]);
+    check_in_core_memory(type, operation);
+    if (!type.strides.empty() || !type_of(operation.operands[1]).strides.empty())
+      lowering_.diagnostics.unsupported(operation.location, "memref.copy of strided memrefs");
+    const int source = register_of(operation.operands[0], operation);
+    const int target = register_of(operation.operands[1], operation);
+    Instruction& instruction = emit(Opcode::kCopy, operation);
+    instruction.a = source;
+    instruction.b = target;
+    instruction.immediate = type.byte_count();
+    return true;
+  }
+  if (name == "memref.subview" || name == "memref.reinterpret_cast") {
+    if (operation.operands.empty() || operation.results.empty())
+      fail(operation, fmt::format("{} needs a memref and a result", name));
+    const mlir::Type& source = type_of(operation.operands[0]);
+    check_in_core_memory(source, operation);
+    size_t operand = 1;
+    const bool subview = name == "memref.subview";
+    const std::vector<int> offsets =
+        mixed_registers(operation, subview ? "static_offsets" : "offset", operand);
+    // A reinterpret_cast's one offset counts elements whatever the source's shape.
+    const mlir::Type flat{mlir::Type::Kind::kMemref, source.scalar, {-1}, {1}, 0};
+    registers_[operation.results[0]] = offset_address(
+        operation, register_of(operation.operands[0], operation), subview ? source : flat, offsets);
+    return true;
+  }
+  if (name == "memref.cast" || name == "memref.collapse_shape" || name == "memref.expand_shape" ||
+      name == "memref.assume_alignment") {
+    if (!operation.results.empty() && !operation.operands.empty())
+      registers_[operation.results[0]] = register_of(operation.operands[0], operation);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace tandem::npu

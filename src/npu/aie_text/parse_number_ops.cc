@@ -1,0 +1,288 @@
+// The custom spellings of operations on numbers and vectors: arith, math, index, vector.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <map>
+
+#include "npu/aie_text/parser.h"
+
+namespace tandem::npu::mlir {
+namespace {
+
+using Kind = Attribute::Kind;
+
+const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
+const Type kBoolType{Type::Kind::kScalar, {ScalarType::Kind::kSigned, 1}, {}, {}, 0};
+
+Attribute type_attribute(const Type& type, SourceLocation location) {
+  return Attribute{Kind::kType, 0, 0, "", {}, {}, type, location};
+}
+
+// overflow<nsw>, fastmath<fast>: hints without a meaning here.
+void skip_hint(Parser& p) {
+  while (p.token().is_identifier("overflow") || p.token().is_identifier("fastmath")) {
+    p.take();
+    p.skip_balanced_angles();
+  }
+}
+
+void constant(Parser& p, Operation& op) {
+  p.parse_optional_attributes(op);
+  Attribute value = p.parse_attribute();
+  Type type = value.type;
+  if (value.kind == Kind::kBool) type = kBoolType;
+  if (type.kind == Type::Kind::kNone)
+    p.fail_at(value.location, "expected a type after the constant");
+  p.set_result_types(op, type);
+  op.set("value", std::move(value));
+}
+
+void binary(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the operands of " + op.name);
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of " + op.name);
+  const SourceLocation location = p.token().location;
+  const Type type = p.parse_type();
+  for (const ValueId operand : op.operands) p.note_type_use(operand, type, location);
+  p.set_result_types(op, type);
+}
+
+void unary(Parser& p, Operation& op) {
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of " + op.name);
+  p.set_result_types(op, p.parse_type());
+}
+
+void compare(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("predicate",
+         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
+  p.expect(",", "after the predicate");
+  binary(p, op);
+  Type type = op.results.empty() ? kIndexType : p.type_of(op.results[0]);
+  op.set("type", type_attribute(type, location));
+  type.scalar = kBoolType.scalar;  // of each lane
+  p.set_result_types(op, type);
+}
+
+void select(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the operands of arith.select");
+  p.add_operand(op);
+  p.expect(",", "between the operands of arith.select");
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of arith.select");
+  Type type = p.parse_type();
+  if (p.accept(",")) type = p.parse_type();
+  p.set_result_types(op, type);
+}
+
+void cast(Parser& p, Operation& op) {
+  p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types of " + op.name);
+  const SourceLocation location = p.token().location;
+  op.set("from", type_attribute(p.parse_type(), location));
+  p.expect_identifier("to", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+// math.fma, vector.fma: "%a, %b, %c : type"
+void ternary(Parser& p, Operation& op) {
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0) p.expect(",", "between the operands of " + op.name);
+    p.add_operand(op);
+  }
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the type of " + op.name);
+  p.set_result_types(op, p.parse_type());
+}
+
+// ---- index ----
+
+void index_constant(Parser& p, Operation& op) {
+  op.set("value", integer_attribute(p.take_integer("an index")));
+  p.set_result_types(op, kIndexType);
+}
+
+void index_binary(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the operands of " + op.name);
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+// "slt(%a, %b)"
+void index_compare(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("predicate",
+         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
+  p.expect("(", "after the predicate");
+  p.parse_operands_until(op, ")");
+  p.set_result_types(op, kBoolType);
+}
+
+// ---- vector ----
+
+void indices(Parser& p, Operation& op) {
+  p.expect("[", "before the indices");
+  p.parse_operands_until(op, "]");
+}
+
+// "%m[%i], %padding {in_bounds = [true]} : memref, vector"
+void transfer_read(Parser& p, Operation& op) {
+  p.add_operand(op);
+  indices(p, op);
+  p.expect(",", "before the padding");
+  p.add_operand(op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type_of(op.operands[0]);
+  p.expect(",", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+// "%v, %m[%i] {...} : vector, memref", vector.store with the types the other way round.
+void transfer_write(Parser& p, Operation& op) {
+  const bool vector_first = op.name == "vector.transfer_write";
+  p.add_operand(op);
+  p.expect(",", "between the vector and the memref");
+  p.add_operand(op);
+  indices(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type_of(op.operands[vector_first ? 0 : 1]);
+  p.expect(",", "between the types");
+  p.parse_type_of(op.operands[vector_first ? 1 : 0]);
+}
+
+void vector_load(Parser& p, Operation& op) {
+  p.add_operand(op);
+  indices(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type_of(op.operands[0]);
+  p.expect(",", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+// "<add>, %v, %accumulator : vector<16xi32> into i32"
+void reduction(Parser& p, Operation& op) {
+  p.expect("<", "before the kind of reduction");
+  const SourceLocation location = p.token().location;
+  op.set("kind", string_attribute(p.take_word("add, mul, ..."), Kind::kWord, location));
+  p.expect(">", "after the kind of reduction");
+  while (p.accept(",")) p.add_operand(op);
+  skip_hint(p);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type();
+  p.expect_identifier("into", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+void position(Parser& p, Operation& op) {
+  Attribute list;
+  list.kind = Kind::kArray;
+  list.location = p.token().location;
+  p.expect("[", "before a position");
+  while (!p.accept("]")) {
+    list.items.push_back(integer_attribute(p.take_integer("a constant position")));
+    if (!p.token().is("]")) p.expect(",", "between positions");
+  }
+  op.set("position", std::move(list));
+}
+
+// "%v[3] : i32 from vector<16xi32>"
+void extract(Parser& p, Operation& op) {
+  p.add_operand(op);
+  position(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.set_result_types(op, p.parse_type());
+  p.expect_identifier("from", "between the types");
+  p.parse_type_of(op.operands[0]);
+}
+
+// "%s, %v[3] : i32 into vector<16xi32>"
+void insert(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(",", "between the value and the vector");
+  p.add_operand(op);
+  position(p, op);
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types");
+  p.parse_type_of(op.operands[0]);
+  p.expect_identifier("into", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+const std::map<std::string_view, OperationParser>& parsers() {
+  static const auto* const kTable = [] {
+    auto* table = new std::map<std::string_view, OperationParser>{
+        {"arith.constant", constant},
+        {"arith.cmpi", compare},
+        {"arith.cmpf", compare},
+        {"arith.select", select},
+        {"arith.negf", unary},
+        {"math.fma", ternary},
+        {"math.powf", binary},
+        {"index.constant", index_constant},
+        {"index.cmp", index_compare},
+        {"index.casts", cast},
+        {"index.castu", cast},
+        {"vector.transfer_read", transfer_read},
+        {"vector.transfer_write", transfer_write},
+        {"vector.load", vector_load},
+        {"vector.store", transfer_write},
+        {"vector.broadcast", cast},
+        {"vector.splat", unary},
+        {"vector.shape_cast", cast},
+        {"vector.fma", ternary},
+        {"vector.reduction", reduction},
+        {"vector.extract", extract},
+        {"vector.insert", insert},
+    };
+    for (const char* name :
+         {"arith.addi",      "arith.subi",       "arith.muli",  "arith.divsi",    "arith.divui",
+          "arith.ceildivsi", "arith.floordivsi", "arith.remsi", "arith.remui",    "arith.andi",
+          "arith.ori",       "arith.xori",       "arith.shli",  "arith.shrsi",    "arith.shrui",
+          "arith.minsi",     "arith.maxsi",      "arith.minui", "arith.maxui",    "arith.addf",
+          "arith.subf",      "arith.mulf",       "arith.divf",  "arith.minimumf", "arith.maximumf",
+          "arith.minnumf",   "arith.maxnumf"})
+      table->emplace(name, binary);
+    for (const char* name : {"arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast",
+                             "arith.index_castui", "arith.sitofp", "arith.uitofp", "arith.fptosi",
+                             "arith.fptoui", "arith.extf", "arith.truncf", "arith.bitcast"})
+      table->emplace(name, cast);
+    for (const char* name : {"math.absi", "math.absf", "math.sqrt", "math.rsqrt", "math.exp",
+                             "math.exp2", "math.log", "math.log2", "math.sin", "math.cos",
+                             "math.tanh", "math.erf", "math.floor", "math.ceil", "math.roundeven"})
+      table->emplace(name, unary);
+    for (const char* name : {"index.add", "index.sub", "index.mul", "index.divs", "index.divu",
+                             "index.ceildivs", "index.floordivs", "index.rems", "index.remu",
+                             "index.mins", "index.maxs", "index.minu", "index.maxu", "index.and",
+                             "index.or", "index.xor", "index.shl", "index.shrs", "index.shru"})
+      table->emplace(name, index_binary);
+    return table;
+  }();
+  return *kTable;
+}
+
+}  // namespace
+
+OperationParser find_number_parser(std::string_view name) {
+  const auto found = parsers().find(name);
+  return found == parsers().end() ? nullptr : found->second;
+}
+
+}  // namespace tandem::npu::mlir

@@ -1,0 +1,163 @@
+// The custom spellings of routed text (switch boxes), of cascade transfers in cores, and of the
+// trace units' configuration. Names are those of mlir-aie's AIEOps.td.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <map>
+
+#include "npu/aie_text/parser.h"
+
+namespace tandem::npu::mlir {
+namespace {
+
+using Kind = Attribute::Kind;
+
+const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
+
+// "(%tile) { region }"
+void tile_region(Parser& p, Operation& op) {
+  p.expect("(", "after " + op.name);
+  p.add_operand(op);
+  p.expect(")", "after the tile");
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void integer(Parser& p, Operation& op, const char* key, std::string_view what) {
+  const SourceLocation location = p.token().location;
+  op.set(key, integer_attribute(p.take_integer(what), location));
+}
+
+// "North : 1"
+void port(Parser& p, Operation& op, const char* bundle, const char* channel) {
+  const SourceLocation location = p.token().location;
+  op.set(bundle, string_attribute(p.take_word("a port (DMA, North, ...)"), Kind::kWord, location));
+  p.expect(":", "between a port and its channel");
+  integer(p, op, channel, "a channel number");
+}
+
+void connect(Parser& p, Operation& op) {
+  p.expect("<", "after aie.connect");
+  port(p, op, "source_bundle", "source_channel");
+  p.expect(",", "between the ports");
+  port(p, op, "dest_bundle", "dest_channel");
+  p.expect(">", "to close aie.connect");
+  p.parse_optional_attributes(op);
+}
+
+// "<arbiter> (msel)"
+void amsel(Parser& p, Operation& op) {
+  p.expect("<", "after aie.amsel");
+  integer(p, op, "arbiterID", "the arbiter");
+  p.expect(">", "after the arbiter");
+  p.expect("(", "before the msel");
+  integer(p, op, "msel", "the msel");
+  p.expect(")", "after the msel");
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void masterset(Parser& p, Operation& op) {
+  p.expect("(", "after aie.masterset");
+  port(p, op, "dest_bundle", "dest_channel");
+  while (p.accept(",")) p.add_operand(op);
+  p.expect(")", "to close aie.masterset");
+  p.parse_optional_attributes(op);
+  p.set_result_types(op, kIndexType);
+}
+
+void packet_rules(Parser& p, Operation& op) {
+  p.expect("(", "after aie.packet_rules");
+  port(p, op, "source_bundle", "source_channel");
+  p.expect(")", "after the port");
+  p.parse_region(op);
+  p.parse_optional_attributes(op);
+}
+
+// "(mask, value, %amsel)"
+void rule(Parser& p, Operation& op) {
+  p.expect("(", "after aie.rule");
+  integer(p, op, "mask", "the mask");
+  p.expect(",", "after the mask");
+  integer(p, op, "value", "the value");
+  p.expect(",", "after the value");
+  p.add_operand(op);
+  p.expect(")", "to close aie.rule");
+  p.parse_optional_attributes(op);
+}
+
+// "(%a : North, %b : South)": says what is next to what, which the coordinates say already.
+void wire(Parser& p, Operation& op) {
+  p.expect("(", "after aie.wire");
+  for (const char* closing : {",", ")"}) {
+    p.add_operand(op);
+    p.expect(":", "between a tile and its port");
+    p.take_word("a port");
+    p.expect(closing, "after the port");
+  }
+  p.parse_optional_attributes(op);
+}
+
+void put_cascade(Parser& p, Operation& op) {
+  p.expect("(", "after aie.put_cascade");
+  p.add_operand(op);
+  p.expect(":", "after the value");
+  p.parse_type_of(op.operands[0]);
+  p.expect(")", "after the value's type");
+  p.parse_optional_attributes(op);
+}
+
+void get_cascade(Parser& p, Operation& op) {
+  p.expect("(", "after aie.get_cascade");
+  p.expect(")", "to close aie.get_cascade");
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the value's type");
+  p.set_result_types(op, p.parse_type());
+}
+
+// "@name(%tile) { ... }": what is in the braces configures the hardware's trace unit, which nothing
+// here has.
+void trace(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("sym_name", string_attribute(p.take_symbol("the trace's name"), Kind::kSymbol, location));
+  p.expect("(", "before the traced tile");
+  p.add_operand(op);
+  p.expect(")", "after the traced tile");
+  p.expect("{", "before the trace's configuration");
+  for (int depth = 1; depth > 0;) {
+    if (p.token().kind == TokenKind::kEnd) p.fail("expected '}' to close aie.trace");
+    const Token skipped = p.take();
+    depth += skipped.is("{") ? 1 : skipped.is("}") ? -1 : 0;
+  }
+}
+
+void start_trace(Parser& p, Operation& op) {
+  const SourceLocation location = p.token().location;
+  op.set("trace_config", string_attribute(p.take_symbol("a trace"), Kind::kSymbol, location));
+  p.parse_optional_attributes(op);
+}
+
+const std::map<std::string_view, OperationParser> kParsers = {
+    {"aie.switchbox", tile_region},
+    {"aie.shim_mux", tile_region},
+    {"aie.connect", connect},
+    {"aie.amsel", amsel},
+    {"aie.masterset", masterset},
+    {"aie.packet_rules", packet_rules},
+    {"aie.rule", rule},
+    {"aie.wire", wire},
+    {"aie.put_cascade", put_cascade},
+    {"aie.get_cascade", get_cascade},
+    {"aie.trace", trace},
+    {"aie.trace.start_config", start_trace},
+};
+
+}  // namespace
+
+OperationParser find_routing_parser(std::string_view name) {
+  const auto found = kParsers.find(name);
+  return found == kParsers.end() ? nullptr : found->second;
+}
+
+}  // namespace tandem::npu::mlir

@@ -1,0 +1,322 @@
+// What cores can do beyond adding numbers: vectors, wider arithmetic, the cascade; and designs that
+// come routed. Each result is computed by hand or by an obvious loop.
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "npu/emulator/design_texts.h"
+#include "npu/emulator/kernel_call.h"
+
+namespace tandem::npu {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// One core that turns an object of 16 words into another: `body` works on %x and %y.
+std::string one_core(const std::string& body, const std::string& functions = "") {
+  return device_text(functions + std::string(kTiles) + R"(
+    aie.objectfifo @in(%shim, {%core}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.objectfifo @out(%core, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.core(%core) {
+      %c0 = arith.constant 0 : index
+      %a = aie.objectfifo.acquire @in(Consume, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %x = aie.objectfifo.subview.access %a[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+)" + body + R"(
+      aie.objectfifo.release @in(Consume, 1)
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    })" + sequence_text(16, 16));
+}
+
+std::vector<int32_t> run_core(const std::string& text, const EmulatorOptions& options = {}) {
+  std::vector<std::vector<int32_t>> arguments{counting(1, 16), std::vector<int32_t>(16)};
+  run(text, arguments, options);
+  return arguments[1];
+}
+
+TEST(CorePrograms, VectorsGoLaneByLane) {
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %zero = arith.constant 0 : i32
+      %ten = arith.constant dense<10> : vector<16xi32>
+      %v = vector.transfer_read %x[%c0], %zero {in_bounds = [true]} : memref<16xi32>, vector<16xi32>
+      %m = arith.muli %v, %ten : vector<16xi32>
+      %big = arith.cmpi sgt, %v, %ten : vector<16xi32>
+      %s = arith.select %big, %m, %v : vector<16xi1>, vector<16xi32>
+      vector.transfer_write %s, %y[%c0] {in_bounds = [true]} : vector<16xi32>, memref<16xi32>
+  )"));
+  for (int32_t i = 0; i < 16; ++i)
+    EXPECT_EQ(out[static_cast<size_t>(i)], i + 1 > 10 ? 10 * (i + 1) : i + 1) << i;
+}
+
+TEST(CorePrograms, LoopsCarryVectorsAndReductionsEndThem) {
+  // Four vectors of four are summed, then the lanes of the sum; 1 + .. + 16 = 136.
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %c4 = arith.constant 4 : index
+      %c16 = arith.constant 16 : index
+      %start = arith.constant dense<0> : vector<4xi32>
+      %sum = scf.for %i = %c0 to %c16 step %c4 iter_args(%s = %start) -> (vector<4xi32>) {
+        %v = vector.load %x[%i] : memref<16xi32>, vector<4xi32>
+        %n = arith.addi %s, %v : vector<4xi32>
+        scf.yield %n : vector<4xi32>
+      }
+      %total = vector.reduction <add>, %sum : vector<4xi32> into i32
+      %lane = vector.extract %sum[2] : i32 from vector<4xi32>
+      %all = vector.broadcast %total : i32 to vector<16xi32>
+      %mixed = vector.insert %lane, %all[1] : i32 into vector<16xi32>
+      vector.store %mixed, %y[%c0] : memref<16xi32>, vector<16xi32>
+  )"));
+  EXPECT_EQ(out[0], 136);
+  EXPECT_EQ(out[1], 3 + 7 + 11 + 15);
+  EXPECT_EQ(out[15], 136);
+}
+
+TEST(CorePrograms, VectorsBeyondTheMemrefAreRefused) {
+  const std::string text = one_core(R"(
+      %c4 = arith.constant 4 : index
+      %v = vector.load %x[%c4] : memref<16xi32>, vector<16xi32>
+      vector.store %v, %y[%c0] : memref<16xi32>, vector<16xi32>)");
+  EXPECT_THAT(run_error(text, {counting(1, 16), std::vector<int32_t>(16)}),
+              HasSubstr("index 4 is outside"));
+}
+
+TEST(CorePrograms, IndexMathAndSwitches) {
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %c1 = arith.constant 1 : index
+      %c16 = arith.constant 16 : index
+      scf.for %i = %c0 to %c16 step %c1 {
+        %three = index.constant 3
+        %r = index.remu %i, %three
+        %value = scf.index_switch %r -> i32
+        case 0 { %a0 = arith.constant 100 : i32
+          scf.yield %a0 : i32 }
+        case 2 { %v = memref.load %x[%i] : memref<16xi32>
+          %f = arith.sitofp %v : i32 to f32
+          %q = math.sqrt %f : f32
+          %n = arith.fptosi %q : f32 to i32
+          scf.yield %n : i32 }
+        default { %d = arith.constant -1 : i32
+          scf.yield %d : i32 }
+        memref.store %value, %y[%i] : memref<16xi32>
+      })"));
+  for (int i = 0; i < 16; ++i)
+    EXPECT_EQ(out[static_cast<size_t>(i)], i % 3 == 0   ? 100
+                                           : i % 3 == 2 ? static_cast<int>(std::sqrt(i + 1.0))
+                                                        : -1)
+        << i;
+}
+
+// Two cores: the first sends its words east, the second adds one to what comes.
+std::string cascade_design(const std::string& first, const std::string& second,
+                           const std::string& functions = "") {
+  return device_text(functions + R"(
+    %shim = aie.tile(0, 0)
+    %west = aie.tile(0, 2)
+    %east = aie.tile(1, 2)
+    aie.cascade_flow(%west, %east)
+    aie.objectfifo @in(%shim, {%west}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.objectfifo @out(%east, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.core(%west) {
+      %c0 = arith.constant 0 : index
+      %a = aie.objectfifo.acquire @in(Consume, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %x = aie.objectfifo.subview.access %a[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+)" + first + R"(
+      aie.objectfifo.release @in(Consume, 1)
+      aie.end
+    }
+    aie.core(%east) {
+      %c0 = arith.constant 0 : index
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+)" + second + R"(
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    })" + sequence_text(16, 16));
+}
+
+const char* const kPut = R"(
+      %v = vector.load %x[%c0] : memref<16xi32>, vector<16xi32>
+      aie.put_cascade(%v : vector<16xi32>))";
+const char* const kGet = R"(
+      %w = aie.get_cascade() : vector<16xi32>
+      vector.store %w, %y[%c0] : memref<16xi32>, vector<16xi32>)";
+
+TEST(Cascade, CarriesVectorsToTheNeighbour) {
+  EXPECT_EQ(run_core(cascade_design(kPut, kGet)), counting(1, 16));
+}
+
+TEST(Cascade, AReaderWithoutAWriterIsADeadlock) {
+  EXPECT_THAT(run_error(cascade_design("", kGet), {counting(1, 16), std::vector<int32_t>(16)}),
+              HasSubstr("waits for its cascade's data"));
+}
+
+TEST(Cascade, WordsAre512Bits) {
+  const char* const narrow = R"(
+      %v = vector.load %x[%c0] : memref<16xi32>, vector<8xi32>
+      aie.put_cascade(%v : vector<8xi32>))";
+  EXPECT_THAT(run_error(cascade_design(narrow, kGet), {counting(1, 16), std::vector<int32_t>(16)}),
+              HasSubstr("512 bits, not of 256"));
+}
+
+// More words than the cascade holds, so that both kernels wait in the middle, in turns.
+TEST(Cascade, KernelsWaitForEachOther) {
+  constexpr int kWords = 50;
+  KernelTable kernels;
+  kernels.add("send", {[](std::span<const KernelValue> arguments) {
+                         std::array<int32_t, 16> word{};
+                         for (int i = 0; i < kWords; ++i) {
+                           std::memcpy(word.data(), arguments[0].buffer, sizeof word);
+                           word[0] += i;
+                           put_cascade_word(word.data());
+                         }
+                       },
+                       [](std::span<const KernelValue>) { return 10; }});
+  kernels.add("sum", {[](std::span<const KernelValue> arguments) {
+                        std::array<int32_t, 16> word{}, sum{};
+                        for (int i = 0; i < kWords; ++i) {
+                          get_cascade_word(word.data());
+                          for (size_t lane = 0; lane < 16; ++lane) sum[lane] += word[lane];
+                        }
+                        std::memcpy(arguments[0].buffer, sum.data(), sizeof sum);
+                      },
+                      [](std::span<const KernelValue>) { return 10; }});
+  const std::string declared = R"(
+    func.func private @send(memref<16xi32>) -> ()
+    func.func private @sum(memref<16xi32>) -> ())";
+  const std::string text = cascade_design("func.call @send(%x) : (memref<16xi32>) -> ()",
+                                          "func.call @sum(%y) : (memref<16xi32>) -> ()", declared);
+  EmulatorOptions options;
+  options.kernels = &kernels;
+  const std::vector<int32_t> out = run_core(text, options);
+  EXPECT_EQ(out[0], kWords * 1 + kWords * (kWords - 1) / 2);
+  for (int i = 1; i < 16; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], kWords * (i + 1)) << i;
+
+  // On a core without a cascade the same kernel is refused.
+  const std::string alone = one_core("func.call @send(%x) : (memref<16xi32>) -> ()", declared);
+  try {
+    run_core(alone, options);
+    ADD_FAILURE() << "ran";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("aie.cascade_flow"));
+  }
+}
+
+// The streams of these designs are given as switch settings, as text comes out of a router.
+std::string routed(const std::string& switches, const std::string& packet = "") {
+  return device_text(std::string(kTiles) + switches + R"(
+    %buffer = aie.buffer(%core) {sym_name = "buffer"} : memref<16xi32>
+    %empty = aie.lock(%core, 0) {init = 1 : i32}
+    %full = aie.lock(%core, 1) {init = 0 : i32}
+    aie.shim_dma_allocation @in(%shim, MM2S, 0)
+    aie.shim_dma_allocation @out(%shim, S2MM, 1)
+    %m = aie.mem(%core) {
+      %0 = aie.dma_start(S2MM, 0, ^in, ^next)
+    ^in:
+      aie.use_lock(%empty, AcquireGreaterEqual, 1)
+      aie.dma_bd(%buffer : memref<16xi32>, 0, 16)
+      aie.use_lock(%full, Release, 1)
+      aie.next_bd ^in
+    ^next:
+      %1 = aie.dma_start(MM2S, 1, ^out, ^end)
+    ^out:
+      aie.use_lock(%full, AcquireGreaterEqual, 1)
+      aie.dma_bd(%buffer : memref<16xi32>, 0, 16) )" +
+                     packet + R"(
+      aie.use_lock(%empty, Release, 1)
+      aie.next_bd ^out
+    ^end:
+      aie.end
+    })" + sequence_text(32, 32));
+}
+
+void expect_loopback(const std::string& text) {
+  std::vector<std::vector<int32_t>> arguments{counting(1, 32), std::vector<int32_t>(32)};
+  run(text, arguments);
+  EXPECT_EQ(arguments[1], counting(1, 32));
+}
+
+const char* const kInbound = R"(
+    %mux = aie.shim_mux(%shim) {
+      aie.connect<DMA : 0, North : 3>
+      aie.connect<North : 3, DMA : 1>
+    })";
+
+TEST(RoutedText, CircuitsAreFollowedThroughTheSwitches) {
+  expect_loopback(routed(std::string(kInbound) + R"(
+    %s0 = aie.switchbox(%shim) {
+      aie.connect<South : 3, North : 4>
+      aie.connect<North : 2, South : 3>
+    }
+    %s1 = aie.switchbox(%mem) {
+      aie.connect<South : 4, North : 4>
+      aie.connect<North : 2, South : 2>
+    }
+    %s2 = aie.switchbox(%core) {
+      aie.connect<South : 4, DMA : 0>
+      aie.connect<DMA : 1, South : 2>
+    }
+    aie.wire(%shim : North, %mem : South))"));
+}
+
+TEST(RoutedText, PacketsFollowTheFirstRuleThatMatches) {
+  expect_loopback(routed(std::string(kInbound) + R"(
+    %s0 = aie.switchbox(%shim) {
+      aie.connect<South : 3, North : 4>
+      aie.connect<North : 2, South : 3>
+    }
+    %s1 = aie.switchbox(%mem) {
+      aie.connect<South : 4, North : 4>
+      aie.connect<North : 2, South : 2>
+    }
+    %s2 = aie.switchbox(%core) {
+      aie.connect<South : 4, DMA : 0>
+      %wrong = aie.amsel<0> (0)
+      %right = aie.amsel<0> (1)
+      %ms0 = aie.masterset(DMA : 1, %wrong)
+      %ms1 = aie.masterset(South : 2, %right)
+      aie.packet_rules(DMA : 1) {
+        aie.rule(31, 4, %wrong)
+        aie.rule(29, 5, %right)
+        aie.rule(0, 0, %wrong)
+      }
+    })",
+                         "{packet = #aie.packet_info<pkt_type = 0, pkt_id = 7>}"));
+}
+
+TEST(Sequence, ControlPacketsWriteRegisters) {
+  // The core's runtime parameter is written through the address of its memory, tile (0, 2).
+  const std::string text = device_text(std::string(kTiles) + R"(
+    %p = aie.buffer(%core) {sym_name = "p", address = 4096 : i32} : memref<2xi32>
+    %go = aie.lock(%core, 3) {init = 0 : i32}
+    aie.objectfifo @out(%core, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.core(%core) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      aie.use_lock(%go, AcquireGreaterEqual, 1)
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+      %v = memref.load %p[%c1] : memref<2xi32>
+      %zero = arith.constant 0 : i32
+      %all = vector.broadcast %v : i32 to vector<16xi32>
+      vector.store %all, %y[%c0] : memref<16xi32>, vector<16xi32>
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    }
+    aie.runtime_sequence(%a : memref<16xi32>) {
+      aiex.control_packet {address = 2101248 : ui32, opcode = 0 : i32, stream_id = 0 : i32, data = array<i32: 5, 77>}
+      aiex.set_lock(%go, 1)
+      aiex.npu.dma_memcpy_nd(%a[0, 0, 0, 0][1, 1, 1, 16][0, 0, 0, 1]) {metadata = @out, id = 0 : i64} : memref<16xi32>
+      aiex.npu.dma_wait {symbol = @out}
+    })");
+  std::vector<std::vector<int32_t>> arguments{std::vector<int32_t>(16)};
+  run(text, arguments);
+  EXPECT_EQ(arguments[0], std::vector<int32_t>(16, 77));
+}
+
+}  // namespace
+}  // namespace tandem::npu

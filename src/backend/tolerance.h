@@ -15,8 +15,8 @@ enum class Rounding : uint8_t {
   kF16          // x and any weights to f16, as matrix units read them; attention's q, k, v alike
 };
 
-// |got - want| <= relative * magnitude + tiny for each element, where the magnitude is what rounding
-// errors grow with, such as the sum of |x| |w| of a dot product; and over all of them
+// |got - want| <= relative * magnitude + tiny for each element, where the magnitude is what
+// rounding errors grow with, such as the sum of |x| |w| of a dot product; and over all of them
 // rms(got - want) <= normalised * rms(magnitude), which a bias within the first bound breaks.
 struct Bound {
   double relative, tiny, normalised;

@@ -126,6 +126,9 @@ void CoreCompiler::emit_prologue(const mlir::Region& body) {
   mlir::walk(body, [&](const Operation& operation) {
     for (const ValueId operand : operation.operands)
       if (!inside.contains(operand)) emit_outer_value(operand, operation);
+    for (const mlir::Successor& successor : operation.successors)
+      for (const ValueId argument : successor.arguments)
+        if (!inside.contains(argument)) emit_outer_value(argument, operation);
     return true;
   });
 }
@@ -194,6 +197,8 @@ bool CoreCompiler::compile_control(const Operation& operation) {
     compile_while(operation);
   else if (name == "cf.br" || name == "cf.cond_br")
     compile_branch(operation);
+  else if (name == "cf.switch")
+    compile_switch(operation);
   else if (name == "func.call" || name == "call")
     compile_call(operation);
   else
@@ -317,20 +322,9 @@ void CoreCompiler::compile_index_switch(const Operation& operation) {
   const int selector = register_of(operation.operands[0], operation);
   std::vector<int> exits;
   for (size_t i = 0; i < operation.regions.size(); ++i) {
-    int branch = -1;
-    if (i < cases->items.size()) {
-      const int value = constant(cases->items[i].integer, operation);
-      const int condition = new_register();
-      Instruction& compare = emit(Opcode::kCompare, operation);
-      compare.function = static_cast<uint8_t>(Predicate::kEq);
-      compare.type = {ScalarType::Kind::kIndex, 64};
-      compare.destination = condition;
-      compare.a = selector;
-      compare.b = value;
-      branch = here();
-      emit(Opcode::kBranch, operation).a = condition;
-      program_.instructions.back().target = here();
-    }
+    const int branch = i < cases->items.size()
+                           ? branch_if_equal(selector, cases->items[i].integer, operation)
+                           : -1;
     compile_region(*operation.regions[i]);
     if (!results.empty())
       parallel_move(results, yielded_registers(*operation.regions[i], "scf.yield", 0), operation);
@@ -379,31 +373,62 @@ void CoreCompiler::compile_while(const Operation& operation) {
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
 }
 
+void CoreCompiler::jump_to(const mlir::Successor& successor, const Operation& operation) {
+  const auto place = block_places_.back().find(successor.block);
+  if (place == block_places_.back().end())
+    fail(operation, fmt::format("there is no block '^{}' in this region", successor.block));
+  std::vector<int> sources;
+  for (const ValueId argument : successor.arguments)
+    append_registers(sources, register_of(argument, operation), argument);
+  parallel_move(place->second.argument_registers, sources, operation);
+  fixups_.back().push_back({here(), successor.block});
+  emit(Opcode::kJump, operation);
+}
+
 void CoreCompiler::compile_branch(const Operation& operation) {
   const bool conditional = operation.name == "cf.cond_br";
   if (operation.successors.size() != (conditional ? 2u : 1u))
     fail(operation, "a branch needs its target blocks");
-  const auto pass = [&](const mlir::Successor& successor) {
-    const auto place = block_places_.back().find(successor.block);
-    if (place == block_places_.back().end())
-      fail(operation, fmt::format("there is no block '^{}' in this region", successor.block));
-    std::vector<int> sources;
-    for (const ValueId argument : successor.arguments)
-      append_registers(sources, register_of(argument, operation), argument);
-    parallel_move(place->second.argument_registers, sources, operation);
-    fixups_.back().push_back({here(), successor.block});
-    emit(Opcode::kJump, operation);
-  };
   if (!conditional) {
-    pass(operation.successors[0]);
+    jump_to(operation.successors[0], operation);
     return;
   }
   const int branch = here();
   emit(Opcode::kBranch, operation).a = register_of(operation.operands[0], operation);
   program_.instructions.back().target = here();
-  pass(operation.successors[0]);
+  jump_to(operation.successors[0], operation);
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
-  pass(operation.successors[1]);
+  jump_to(operation.successors[1], operation);
+}
+
+// A branch that is taken when the selector is `value`; the caller sets where it goes otherwise.
+int CoreCompiler::branch_if_equal(int selector, int64_t value, const Operation& operation) {
+  const int wanted = constant(value, operation);
+  const int condition = new_register();
+  Instruction& compare = emit(Opcode::kCompare, operation);
+  compare.function = static_cast<uint8_t>(Predicate::kEq);
+  compare.type = {ScalarType::Kind::kIndex, 64};
+  compare.destination = condition;
+  compare.a = selector;
+  compare.b = wanted;
+  const int branch = here();
+  emit(Opcode::kBranch, operation).a = condition;
+  program_.instructions.back().target = here();
+  return branch;
+}
+
+void CoreCompiler::compile_switch(const Operation& operation) {
+  const mlir::Attribute* cases = operation.attribute("cases");
+  if (operation.operands.empty() || cases == nullptr ||
+      operation.successors.size() != cases->items.size() + 1)
+    fail(operation, "cf.switch is supported in its custom spelling only");
+  const int selector = register_of(operation.operands[0], operation);
+  for (size_t i = 0; i < cases->items.size(); ++i) {
+    const int branch = branch_if_equal(selector, cases->items[i].integer, operation);
+    jump_to(operation.successors[i + 1], operation);
+    program_.instructions[static_cast<size_t>(branch)].other_target = here();
+  }
+  jump_to(operation.successors[0], operation);
 }
 
 }  // namespace tandem::npu

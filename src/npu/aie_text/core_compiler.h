@@ -73,6 +73,9 @@ class CoreCompiler {
   void compile_index_switch(const Operation& operation);
   void compile_while(const Operation& operation);
   void compile_branch(const Operation& operation);
+  void compile_switch(const Operation& operation);
+  void jump_to(const mlir::Successor& successor, const Operation& operation);
+  int branch_if_equal(int selector, int64_t value, const Operation& operation);
   void compile_call(const Operation& operation);
   void inline_function(const Operation& call, const Operation& function);
   std::vector<int> yielded_registers(const mlir::Region& region, std::string_view terminator,

@@ -157,6 +157,10 @@ class SwitchReader {
   void arrive(const SwitchBox& box, const StreamPort& destination, bool keeps_header,
               bool used_rule) {
     if ((id_ == kCircuit) == used_rule) return;  // the circuit is found once, without an id
+    // A router leaves the flows it has routed in the text.
+    for (const Route& known : lowering_.out.routes)
+      if (known.source == source_ && known.destination == destination && known.packet_id == id_)
+        return;
     lowering_.out.routes.push_back({source_, destination, id_, keeps_header, box.location});
   }
 

@@ -147,6 +147,28 @@ void conditional_branch(Parser& p, Operation& op) {
   p.parse_optional_attributes(op);
 }
 
+// "%flag : i32, [default: ^a(%x : i32), 42: ^b, ...]"
+void switch_branch(Parser& p, Operation& op) {
+  p.add_operand(op);
+  p.expect(":", "before the selector's type");
+  p.parse_type_of(op.operands[0]);
+  p.expect(",", "before the targets");
+  p.expect("[", "before the targets");
+  p.expect_identifier("default", "as the first target");
+  p.expect(":", "after default");
+  op.successors.push_back(p.parse_successor());
+  Attribute cases;
+  cases.kind = Kind::kArray;
+  while (p.accept(",")) {
+    cases.items.push_back(integer_attribute(p.take_integer("a case's value")));
+    p.expect(":", "after a case's value");
+    op.successors.push_back(p.parse_successor());
+  }
+  p.expect("]", "to close the targets");
+  op.set("cases", std::move(cases));
+  p.parse_optional_attributes(op);
+}
+
 // ---- memref ----
 
 void indices(Parser& p, Operation& op) {
@@ -388,6 +410,7 @@ const std::map<std::string_view, OperationParser> kParsers = {
     {"scf.condition", condition},
     {"cf.br", branch},
     {"cf.cond_br", conditional_branch},
+    {"cf.switch", switch_branch},
     {"memref.load", memref_load},
     {"memref.store", memref_store},
     {"memref.copy", memref_copy},

@@ -252,8 +252,8 @@ void Parser::verify_type_uses() const {
 void Parser::verify_terminators(const Operation& operation, const Region& region,
                                 SourceLocation closing) const {
   static const std::set<std::string_view> kTerminators = {
-      "aie.end",   "aie.next_bd",   "aie.dma_start", "cf.br",      "cf.cond_br",
-      "scf.yield", "scf.condition", "affine.yield",  "func.return"};
+      "aie.end",   "aie.next_bd", "aie.dma_start", "cf.br",        "cf.cond_br",
+      "cf.switch", "scf.yield",   "scf.condition", "affine.yield", "func.return"};
   static const std::set<std::string_view> kNeedOne = {"aie.core",
                                                       "aie.mem",
                                                       "aie.memtile_dma",

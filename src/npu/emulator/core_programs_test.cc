@@ -111,6 +111,48 @@ TEST(CorePrograms, IndexMathAndSwitches) {
         << i;
 }
 
+TEST(CorePrograms, BranchesBetweenBlocksPassBuffersAndNumbers) {
+  // A rotating choice of two buffers, as the compiler lowers dynamic FIFOs.
+  const std::string text = device_text(std::string(kTiles) + R"(
+    aie.objectfifo @out(%core, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    %even = aie.buffer(%core) {sym_name = "even"} : memref<1xi32> = dense<"0x0A000000">
+    %odd = aie.buffer(%core) {sym_name = "odd"} : memref<1xi32> = dense<[20]>
+    aie.core(%core) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %c16 = arith.constant 16 : index
+      %two = arith.constant 2 : i32
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+      cf.br ^head(%c0 : index)
+    ^head(%i : index):
+      %more = arith.cmpi slt, %i, %c16 : index
+      cf.cond_br %more, ^body, ^last
+    ^body:
+      %n = arith.index_cast %i : index to i32
+      %r = arith.remsi %n, %two : i32
+      cf.switch %r : i32, [
+        default: ^store(%odd : memref<1xi32>),
+        0: ^store(%even : memref<1xi32>)
+      ]
+    ^store(%source : memref<1xi32>):
+      %v = memref.load %source[%c0] : memref<1xi32>
+      memref.store %v, %y[%i] : memref<16xi32>
+      %next = arith.addi %i, %c1 : index
+      cf.br ^head(%next : index)
+    ^last:
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    }
+    aie.runtime_sequence(%a : memref<16xi32>) {
+      aiex.npu.dma_memcpy_nd(%a[0, 0, 0, 0][1, 1, 1, 16][0, 0, 0, 1]) {metadata = @out, id = 0 : i64} : memref<16xi32>
+      aiex.npu.dma_wait {symbol = @out}
+    })");
+  std::vector<std::vector<int32_t>> arguments{std::vector<int32_t>(16)};
+  run(text, arguments);
+  for (size_t i = 0; i < 16; ++i) EXPECT_EQ(arguments[0][i], i % 2 == 0 ? 10 : 20) << i;
+}
+
 // Two cores: the first sends its words east, the second adds one to what comes.
 std::string cascade_design(const std::string& first, const std::string& second,
                            const std::string& functions = "") {

@@ -135,6 +135,25 @@ LayerConfig read_common(const GgufFile& file, const MetadataReader& meta, uint32
   return c;
 }
 
+// How the layers of a model differ.
+struct LayerPattern {
+  uint32_t window = 0, global_every = kGlobalEvery;
+  float base_local = kRopeBaseLocal, base_global = kRopeBaseGlobal;
+  float rope_factor = 1;  // of the global layers
+};
+
+std::vector<LayerConfig> make_layers(const LayerConfig& common, uint32_t count,
+                                     const LayerPattern& pattern) {
+  std::vector<LayerConfig> layers(count, common);
+  for (uint32_t i = 0; i < count; ++i) {
+    const bool global = (i + 1) % pattern.global_every == 0;
+    layers[i].window = global ? 0 : pattern.window;
+    layers[i].rope_base = global ? pattern.base_global : pattern.base_local;
+    layers[i].rope_scale = global ? 1.0f / pattern.rope_factor : 1.0f;
+  }
+  return layers;
+}
+
 }  // namespace
 
 std::span<const PublishedSize> published_sizes() { return kPublishedSizes; }
@@ -164,6 +183,18 @@ LayerConfig layer_of(const PublishedSize& size) {
   return layer;
 }
 
+ModelConfig config_of(const PublishedSize& size) {
+  ModelConfig config;
+  config.name = fmt::format("gemma 3 {}", size.name);
+  config.context = size.context;
+  config.vocab = kPublishedVocab;
+  LayerPattern pattern;
+  pattern.window = size.window;
+  pattern.rope_factor = size.rope_factor;
+  config.layers = make_layers(layer_of(size), size.layers, pattern);
+  return config;
+}
+
 ModelConfig read_config(const GgufFile& file) {
   require_gemma3(file);
   const MetadataReader meta(file);
@@ -171,26 +202,18 @@ ModelConfig read_config(const GgufFile& file) {
   config.name = std::string(file.get_string("general.name").value_or(file.name()));
   config.context = meta.required("context_length", kMaxContext);
   const uint32_t layer_count = meta.required("block_count", kMaxLayers);
-  LayerConfig common = read_common(file, meta, layer_count);
+  const LayerConfig common = read_common(file, meta, layer_count);
   config.vocab = common.vocab;
 
-  const uint32_t window = meta.optional("attention.sliding_window", kMaxContext)
-                              .value_or(config.context >= kScaledContext ? 1024 : 512);
-  const uint32_t global_every =
+  LayerPattern pattern;
+  pattern.window = meta.optional("attention.sliding_window", kMaxContext)
+                       .value_or(config.context >= kScaledContext ? 1024 : 512);
+  pattern.global_every =
       meta.optional("attention.sliding_window_pattern", kMaxLayers).value_or(kGlobalEvery);
-  const float base_global =
-      meta.number({"rope.freq_base", "rope.global.freq_base"}, kRopeBaseGlobal);
-  const float base_local =
-      meta.number({"rope.freq_base_swa", "rope.local.freq_base"}, kRopeBaseLocal);
-  const float factor = rope_factor(file, meta, config.context);
-
-  config.layers.assign(layer_count, common);
-  for (uint32_t i = 0; i < layer_count; ++i) {
-    const bool global = (i + 1) % global_every == 0;
-    config.layers[i].window = global ? 0 : window;
-    config.layers[i].rope_base = global ? base_global : base_local;
-    config.layers[i].rope_scale = global ? 1.0f / factor : 1.0f;
-  }
+  pattern.base_global = meta.number({"rope.freq_base", "rope.global.freq_base"}, kRopeBaseGlobal);
+  pattern.base_local = meta.number({"rope.freq_base_swa", "rope.local.freq_base"}, kRopeBaseLocal);
+  pattern.rope_factor = rope_factor(file, meta, config.context);
+  config.layers = make_layers(common, layer_count, pattern);
   return config;
 }
 

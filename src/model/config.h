@@ -39,6 +39,9 @@ struct ModelConfig {
   const LayerConfig& common() const { return layers.front(); }
 };
 
+// What read_config() gives for a file of a published size; the name is "gemma 3 4b".
+ModelConfig config_of(const PublishedSize& size);
+
 // Throws kUnsupported for another architecture, kInvalidFile for missing, absurd or contradictory
 // values. Absent optional keys get Gemma 3's published defaults; Ollama's key names are read too.
 ModelConfig read_config(const GgufFile& file);

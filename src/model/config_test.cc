@@ -229,5 +229,16 @@ TEST(Description, NamesThePublishedSizeAndTheFilesType) {
   }
 }
 
+TEST(PublishedSizes, HaveAGlobalLayerAfterFiveWindowedOnes) {
+  const ModelConfig config = config_of(*find_published_size("4b"));
+  ASSERT_EQ(config.layers.size(), 34u);
+  for (uint32_t i = 0; i < 34; ++i) {
+    const bool global = i % 6 == 5;
+    EXPECT_EQ(config.layers[i].window, global ? 0u : 1024u) << i;
+    EXPECT_EQ(config.layers[i].rope_base, global ? 1e6f : 1e4f) << i;
+    EXPECT_EQ(config.layers[i].rope_scale, global ? 0.125f : 1.0f) << i;
+  }
+}
+
 }  // namespace
 }  // namespace tandem

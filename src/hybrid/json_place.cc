@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hybrid/json_place.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/json_value.h"
+
+namespace tandem {
+
+void JsonPlace::fail(std::string_view problem) const {
+  throw Error(
+      ErrorCode::kInvalidFile,
+      fmt::format("{}: {} {}", file_, pointer_.empty() ? "the document" : pointer_, problem));
+}
+
+std::optional<JsonPlace> JsonPlace::find(std::string_view key) const {
+  if (!value_->is_object()) fail("is no object");
+  const auto member = value_->find(std::string(key));
+  if (member == value_->end()) return std::nullopt;
+  return JsonPlace(*member, file_, fmt::format("{}/{}", pointer_, key));
+}
+
+JsonPlace JsonPlace::at(std::string_view key) const {
+  if (auto member = find(key)) return *member;
+  fail(fmt::format("lacks \"{}\"", key));
+}
+
+void JsonPlace::allow_only(std::initializer_list<std::string_view> keys) const {
+  if (!value_->is_object()) fail("is no object");
+  for (const auto& [key, value] : value_->items())
+    if (std::find(keys.begin(), keys.end(), key) == keys.end())
+      fail(fmt::format("has an unknown member \"{}\"; remove it or correct its name", key));
+}
+
+std::vector<JsonPlace> JsonPlace::items() const {
+  if (!value_->is_array()) fail("is no array");
+  std::vector<JsonPlace> places;
+  for (size_t i = 0; i < value_->size(); ++i)
+    places.push_back(JsonPlace((*value_)[i], file_, fmt::format("{}/{}", pointer_, i)));
+  return places;
+}
+
+std::vector<std::string> JsonPlace::keys() const {
+  if (!value_->is_object()) fail("is no object");
+  std::vector<std::string> names;
+  for (const auto& [key, value] : value_->items()) names.push_back(key);
+  return names;
+}
+
+double JsonPlace::number(double least, double most) const {
+  if (!value_->is_number()) fail("is no number");
+  const double number = value_->get<double>();
+  if (!(number >= least && number <= most))
+    fail(fmt::format("is {}, expected {} to {}", number, least, most));
+  return number;
+}
+
+uint64_t JsonPlace::whole(uint64_t least, uint64_t most) const {
+  const double value = number(static_cast<double>(least), static_cast<double>(most));
+  if (value != std::floor(value)) fail(fmt::format("is {}, expected a whole number", value));
+  return static_cast<uint64_t>(value);
+}
+
+bool JsonPlace::flag() const {
+  if (!value_->is_boolean()) fail("is neither true nor false");
+  return value_->get<bool>();
+}
+
+std::string JsonPlace::text() const {
+  if (!value_->is_string() || value_->get_ref<const std::string&>().empty())
+    fail("is no text, or empty");
+  return value_->get<std::string>();
+}
+
+std::string read_text_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  if (!file || text.fail())
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("{} cannot be read: {}", path, std::strerror(errno)));
+  return text.str();
+}
+
+}  // namespace tandem

@@ -1,0 +1,287 @@
+// A plan is a walk along the chain of nodes. The state at a node is the pair of devices that run it
+// in prefill and in decode: the two phases meet only in memory, where a node's weights count twice
+// if its devices differ. Entering a node costs its time there and, from another device, a hand-over
+// and a launch. chain.h finds the cheapest walk.
+// SPDX-License-Identifier: Apache-2.0
+#include "hybrid/planner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <optional>
+
+#include "base/error.h"
+#include "hybrid/chain.h"
+#include "hybrid/simulator.h"
+#include "model/kv_cache.h"
+
+namespace tandem {
+namespace {
+
+constexpr double kImpossible = std::numeric_limits<double>::infinity();
+constexpr uint32_t kMaxDevices = 6;
+constexpr double kTolerance = 1e-3;  // of plans for overlap, whose search is harder
+
+// Latency adds up all times; overlap, where several steps are in flight, is as slow as the device
+// with most to do.
+enum class Objective : uint8_t { kLatency, kOverlap };
+
+// Microseconds of a whole phase: of nodes by device and kind, and of entering a device from another
+// or, at the first node, from none.
+class PhaseTotals {
+ public:
+  PhaseTotals(const CostTable& table, const Workload& workload) {
+    const std::vector<WorkStep> steps = steps_of(workload);
+    const auto devices = static_cast<uint32_t>(table.devices.size());
+    for (uint32_t to = 0; to < devices; ++to) {
+      Device& device = devices_.emplace_back();
+      device.entry_us.resize(devices + 1);
+      for (uint32_t k = 0; k < kNodeKindCount; ++k) {
+        const auto kind = static_cast<NodeKind>(k);
+        const bool supported = table.devices[to].node(kind).phase(workload.phase).supported();
+        for (const WorkStep& step : steps) {
+          device.node_us[k] +=
+              supported ? node_time(table, to, kind, workload.phase, step).us : kImpossible;
+          device.entry_us[devices][k] += entry_us(table, kNoDevice, to, kind, step);
+          for (uint32_t from = 0; from < devices; ++from)
+            if (from != to) device.entry_us[from][k] += entry_us(table, from, to, kind, step);
+        }
+      }
+    }
+  }
+
+  double node_us(uint32_t device, NodeKind kind) const {
+    return devices_[device].node_us[static_cast<size_t>(kind)];
+  }
+  double entry(uint32_t from, uint32_t to, NodeKind before) const {
+    const size_t origin = from == kNoDevice ? devices_.size() : from;
+    return devices_[to].entry_us[origin][static_cast<size_t>(before)];
+  }
+
+ private:
+  using ByKind = std::array<double, kNodeKindCount>;
+  struct Device {
+    ByKind node_us{};
+    std::vector<ByKind> entry_us;  // by the device before; the last: none
+  };
+  std::vector<Device> devices_;
+};
+
+uint64_t cache_size(const ModelShape& model, const PlanRequest& request, uint32_t chunk) {
+  const uint32_t context = request.context_or_least();
+  uint64_t positions = 0;
+  for (bool global : model.global)
+    positions += global ? context : std::min(context, model.window + chunk + KvCache::kRollback);
+  return positions * request.sequences * model.kv_position_size();
+}
+
+// As the coordinator allocates: every operand of a step, for each step in flight.
+uint64_t activation_size(const ModelShape& m, uint32_t rows, uint32_t depth) {
+  const uint64_t row = uint64_t{5} * m.hidden + m.qkv_width() + m.q_width() + uint64_t{3} * m.ffn;
+  return sizeof(float) * depth * (rows * row + m.vocab);
+}
+
+class Planner {
+ public:
+  Planner(const CostTable& table, const PlanRequest& request, uint32_t chunk, Objective objective)
+      : table_(table),
+        request_(request),
+        objective_(objective),
+        kinds_(table.model.nodes()),
+        devices_(static_cast<uint32_t>(table.devices.size())) {
+    plan_.model = model_label(table.model.layer_count());
+    for (const DeviceCost& device : table.devices) plan_.devices.push_back(device.name);
+    plan_.chunk = chunk;
+    plan_.pipeline_depth = objective == Objective::kOverlap ? request.depth : 1;
+    plan_.kv = table.model.kv;
+  }
+
+  // nullopt: nothing fits into memory.
+  std::optional<Plan> run() {
+    const std::optional<Walk> walk =
+        best_walk(make_chain(), objective_ == Objective::kLatency ? 0 : kTolerance);
+    if (!walk) return std::nullopt;
+    for (uint32_t state : walk->states) {
+      plan_.prefill.push_back(state / devices_);
+      plan_.decode.push_back(state % devices_);
+    }
+    drop_unused_devices();
+    return plan_;
+  }
+
+ private:
+  Chain make_chain() const {
+    const PhaseTotals prefill(table_, request_.prefill(plan_));
+    const PhaseTotals decode(table_, request_.decode(plan_));
+    Chain chain;
+    chain.node_count = static_cast<uint32_t>(kinds_.size());
+    chain.state_count = devices_ * devices_;
+    chain.load_count = objective_ == Objective::kLatency ? 1 : devices_;
+    chain.stock_count = static_cast<uint32_t>(table_.pools.size());
+    chain.allocate();
+    for (uint32_t pool = 0; pool < chain.stock_count; ++pool)
+      chain.limits[chain.load_count + pool] = budget(pool);
+    for (uint32_t node = 0; node < chain.node_count; ++node)
+      for (uint32_t from = 0; from < (node == 0 ? 1 : chain.state_count); ++from)
+        for (uint32_t to = 0; to < chain.state_count; ++to)
+          chain.step(node, from, to) = step(chain, prefill, decode, node, from, to);
+    return chain;
+  }
+
+  std::optional<Amounts> step(const Chain& chain, const PhaseTotals& prefill,
+                              const PhaseTotals& decode, uint32_t node, uint32_t from,
+                              uint32_t to) const {
+    const NodeKind kind = kinds_[node], before = kinds_[node == 0 ? 0 : node - 1];
+    const uint32_t p = to / devices_, d = to % devices_;
+    const uint32_t p0 = node == 0 ? kNoDevice : from / devices_;
+    const uint32_t d0 = node == 0 ? kNoDevice : from % devices_;
+    const double prefill_us = prefill.node_us(p, kind) + prefill.entry(p0, p, before);
+    double other_us = decode.node_us(d, kind) + decode.entry(d0, d, before);
+    if (op_of(kind) == Op::kAttnCore && p != d)  // the prompt's keys and values change hands
+      other_us += table_.edges[p][d].us(static_cast<double>(table_.model.kv_position_size()) *
+                                        request_.prompt);
+    if (prefill_us == kImpossible || other_us == kImpossible) return std::nullopt;
+    Amounts amounts{};
+    amounts[objective_ == Objective::kLatency ? 0 : p] = prefill_us;
+    for (uint32_t load = 0; load < chain.load_count; ++load) amounts[load] += other_us;
+    const auto weights = [&](uint32_t device) {
+      amounts[chain.load_count + table_.devices[device].pool] +=
+          static_cast<double>(table_.devices[device].node(kind).weight_bytes);
+    };
+    weights(p);
+    if (d != p) weights(d);
+    return amounts;
+  }
+
+  // For weights; negative where not even the rest fits. The host's memory, which is the first pool,
+  // also holds cache and activations.
+  double budget(uint32_t pool) const {
+    const auto size = static_cast<double>(table_.pools[pool].size);
+    if (pool != 0) return size;
+    return size - static_cast<double>(cache_size(table_.model, request_, plan_.chunk)) -
+           static_cast<double>(activation_size(table_.model, plan_.chunk, plan_.pipeline_depth));
+  }
+
+  void drop_unused_devices() {
+    std::vector<std::string> names;
+    std::vector<uint32_t> renamed(devices_, kNoDevice);
+    for (std::vector<uint32_t>* nodes : {&plan_.prefill, &plan_.decode})
+      for (uint32_t& device : *nodes) {
+        if (renamed[device] == kNoDevice) {
+          renamed[device] = static_cast<uint32_t>(names.size());
+          names.push_back(plan_.devices[device]);
+        }
+        device = renamed[device];
+      }
+    plan_.devices = names;
+  }
+
+  const CostTable& table_;
+  const PlanRequest& request_;
+  Objective objective_;
+  std::vector<NodeKind> kinds_;
+  uint32_t devices_;
+  Plan plan_;
+};
+
+std::vector<uint32_t> candidate_chunks(const CostTable& table, const PlanRequest& request) {
+  if (request.chunk > 0) return {request.chunk};
+  std::vector<uint32_t> chunks;
+  for (uint32_t rows : table.chunks())
+    if (chunks.empty() || rows <= request.prompt) chunks.push_back(rows);
+  if (chunks.empty()) chunks.push_back(std::min(request.prompt, 512u));
+  return chunks;
+}
+
+void check_all_nodes_supported(const CostTable& table) {
+  for (uint32_t k = 0; k < kNodeKindCount; ++k)
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      std::string reasons;
+      for (const DeviceCost& device : table.devices) {
+        const PhaseCost& cost = device.node(NodeKind(k)).phase(phase);
+        if (cost.supported()) {
+          reasons.clear();
+          break;
+        }
+        reasons +=
+            fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", device.name, cost.unsupported);
+      }
+      if (!reasons.empty())
+        throw Error(ErrorCode::kUnsupported,
+                    fmt::format("no device of {} runs {} ({}); add the CPU", table.machine,
+                                node_kind_name(NodeKind(k)), reasons));
+    }
+}
+
+}  // namespace
+
+Workload PlanRequest::prefill(const Plan& plan) const {
+  Workload work;
+  work.phase = Phase::kPrefill;
+  work.tokens = prompt;
+  work.chunk = plan.chunk > 0 ? plan.chunk : work.chunk;
+  work.depth = plan.pipeline_depth;
+  return work;
+}
+
+Workload PlanRequest::decode(const Plan& plan) const {
+  Workload work;
+  work.phase = Phase::kDecode;
+  work.tokens = generate;
+  work.position = prompt;
+  work.sequences = sequences;
+  work.depth = plan.pipeline_depth;
+  return work;
+}
+
+Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& request) {
+  const Simulation prompt = simulate(table, plan, request.prefill(plan));
+  const Simulation generate = simulate(table, plan, request.decode(plan));
+  Prediction prediction;
+  prediction.prompt_us = prompt.us;
+  prediction.prompt_tokens_per_second = prompt.tokens_per_second;
+  prediction.generate_us = generate.us;
+  prediction.generate_tokens_per_second = generate.tokens_per_second;
+  const std::vector<NodeKind> kinds = table.model.nodes();
+  prediction.memory.weights.assign(table.devices.size(), 0);
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    const uint32_t p = table.device(plan.devices[plan.prefill[i]]);
+    const uint32_t d = table.device(plan.devices[plan.decode[i]]);
+    prediction.memory.weights[p] += table.devices[p].node(kinds[i]).weight_bytes;
+    if (d != p) prediction.memory.weights[d] += table.devices[d].node(kinds[i]).weight_bytes;
+  }
+  const uint32_t chunk = request.prefill(plan).chunk;
+  prediction.memory.cache = cache_size(table.model, request, chunk);
+  prediction.memory.activations = activation_size(table.model, chunk, plan.pipeline_depth);
+  return prediction;
+}
+
+Plan make_plan(const CostTable& table, const PlanRequest& request) {
+  check_all_nodes_supported(table);
+  if (table.devices.size() > kMaxDevices)
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} devices; the planner takes at most {}, name those to use",
+                            table.devices.size(), kMaxDevices));
+  std::optional<Plan> best;
+  double best_us = kImpossible;
+  for (uint32_t chunk : candidate_chunks(table, request))
+    for (Objective objective : {Objective::kLatency, Objective::kOverlap}) {
+      if (objective == Objective::kOverlap && request.depth < 2) continue;
+      const std::optional<Plan> plan = Planner(table, request, chunk, objective).run();
+      if (!plan) continue;
+      const double us = predict(table, *plan, request).us();
+      if (us >= best_us) continue;
+      best = plan;
+      best_us = us;
+    }
+  if (!best)
+    throw Error(ErrorCode::kOutOfMemory,
+                fmt::format("no plan of {} fits into the memory of {} with a context of {}; use a "
+                            "shorter one (-c) or a smaller model",
+                            table.model.name, table.machine, request.context_or_least()));
+  return *best;
+}
+
+}  // namespace tandem

@@ -1,0 +1,259 @@
+// Plans against trying all plans, and tables where it is clear what must win.
+// SPDX-License-Identifier: Apache-2.0
+#include "hybrid/planner.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "hybrid/simulator.h"
+#include "hybrid/test_tables.h"
+
+namespace tandem {
+namespace {
+
+constexpr uint32_t kPrompt = 5, kGenerate = 2, kChunk = 3;
+
+PlanRequest small_request(uint32_t depth = 1) {
+  PlanRequest request;
+  request.prompt = kPrompt;
+  request.generate = kGenerate;
+  request.chunk = kChunk;
+  request.depth = depth;
+  return request;
+}
+
+// The costs of a plan written out anew: chunks of 3 and 2 rows at positions 0 and 3, then tokens at
+// positions 5 and 6.
+class ByHand {
+ public:
+  explicit ByHand(const CostTable& table) : table_(table), kinds_(table.model.nodes()) {}
+
+  bool fits(const std::vector<uint32_t>& prefill, const std::vector<uint32_t>& decode,
+            uint64_t host_taken) const {
+    std::vector<uint64_t> used(table_.pools.size(), 0);
+    used[0] = host_taken;
+    for (size_t i = 0; i < kinds_.size(); ++i) {
+      add(used, prefill[i], kinds_[i]);
+      if (decode[i] != prefill[i]) add(used, decode[i], kinds_[i]);
+    }
+    for (size_t pool = 0; pool < used.size(); ++pool)
+      if (used[pool] > table_.pools[pool].size) return false;
+    return true;
+  }
+
+  // Microseconds per device; infinite where it cannot run its node.
+  std::vector<double> prefill(const std::vector<uint32_t>& devices) const {
+    return run(devices, Phase::kPrefill, {{3, 0, false}, {2, 3, true}});
+  }
+  std::vector<double> decode(const std::vector<uint32_t>& devices) const {
+    return run(devices, Phase::kDecode, {{1, 5, true}, {1, 6, true}});
+  }
+  double caches_moved(const std::vector<uint32_t>& prefill,
+                      const std::vector<uint32_t>& decode) const {
+    double sum = 0;
+    for (size_t i = 0; i < kinds_.size(); ++i)
+      if (op_of(kinds_[i]) == Op::kAttnCore && prefill[i] != decode[i])
+        sum += table_.edges[prefill[i]][decode[i]].fixed_us;
+    return sum;
+  }
+
+ private:
+  void add(std::vector<uint64_t>& used, uint32_t device, NodeKind kind) const {
+    used[table_.devices[device].pool] += table_.devices[device].node(kind).weight_bytes;
+  }
+
+  std::vector<double> run(const std::vector<uint32_t>& devices, Phase phase,
+                          const std::vector<WorkStep>& steps) const {
+    std::vector<double> busy(table_.devices.size(), 0);
+    for (const WorkStep& step : steps)
+      for (size_t i = 0; i < devices.size(); ++i) {
+        const DeviceCost& device = table_.devices[devices[i]];
+        const PhaseCost& cost = device.node(kinds_[i]).phase(phase);
+        if (!cost.supported()) return {INFINITY};
+        double us = 0;
+        const uint32_t rows =
+            kinds_[i] == NodeKind::kHead && phase == Phase::kPrefill ? 1 : step.rows;
+        if (kinds_[i] != NodeKind::kHead || step.has_output) us = cost.at(rows, step.position).us;
+        if (i == 0) us += table_.step_us + device.launch_us;
+        if (i > 0 && devices[i] != devices[i - 1])
+          us += table_.edges[devices[i - 1]][devices[i]].fixed_us + device.launch_us;
+        busy[devices[i]] += us;
+      }
+    return busy;
+  }
+
+  const CostTable& table_;
+  std::vector<NodeKind> kinds_;
+};
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (double value : values) total += value;
+  return total;
+}
+
+// All assignments of devices to nodes.
+std::vector<std::vector<uint32_t>> assignments(uint32_t device_count, size_t node_count) {
+  std::vector<std::vector<uint32_t>> all(1);
+  for (size_t node = 0; node < node_count; ++node) {
+    std::vector<std::vector<uint32_t>> longer;
+    for (const auto& start : all)
+      for (uint32_t d = 0; d < device_count; ++d) {
+        longer.push_back(start);
+        longer.back().push_back(d);
+      }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+double best_by_trying_all(const CostTable& table, uint64_t host_taken) {
+  const ByHand by_hand(table);
+  const auto all =
+      assignments(static_cast<uint32_t>(table.devices.size()), table.model.nodes().size());
+  std::vector<double> prefill_us, decode_us;
+  for (const auto& devices : all) {
+    prefill_us.push_back(sum(by_hand.prefill(devices)));
+    decode_us.push_back(sum(by_hand.decode(devices)));
+  }
+  double best = INFINITY;
+  for (size_t p = 0; p < all.size(); ++p)
+    for (size_t d = 0; d < all.size(); ++d) {
+      const double us = prefill_us[p] + decode_us[d];
+      if (us >= best || us + by_hand.caches_moved(all[p], all[d]) >= best) continue;
+      if (by_hand.fits(all[p], all[d], host_taken))
+        best = us + by_hand.caches_moved(all[p], all[d]);
+    }
+  return best;
+}
+
+std::vector<uint32_t> indices(const CostTable& table, const Plan& plan,
+                              const std::vector<uint32_t>& nodes) {
+  std::vector<uint32_t> devices;
+  for (uint32_t node : nodes) devices.push_back(table.device(plan.devices[node]));
+  return devices;
+}
+
+// What cache and activations take of the host's memory: the same for all plans of depth 1.
+uint64_t host_memory(const CostTable& table, uint32_t layers) {
+  Plan plan = single_device_plan("device0", layers);
+  plan.chunk = kChunk;
+  const PlanMemory memory = predict(table, plan, small_request()).memory;
+  return memory.cache + memory.activations;
+}
+
+TEST(Planner, EqualsTryingAllPlansOnAThousandTables) {
+  RandomTables random(7);
+  uint32_t mixed = 0, without_room = 0;
+  for (uint32_t i = 0; i < 1000; ++i) {
+    const uint32_t layers = i % 50 == 0 ? 2 : 1;
+    const CostTable table = random.make(i % 50 == 1 ? 3 : 2, layers);
+    const PlanRequest request = small_request();
+    const uint64_t host = host_memory(table, layers);
+    const double expected = best_by_trying_all(table, host);
+    if (expected == INFINITY) {
+      ++without_room;
+      EXPECT_THROW(make_plan(table, request), Error);
+      continue;
+    }
+    const Plan plan = make_plan(table, request);
+    const auto prefill = indices(table, plan, plan.prefill);
+    const auto decode = indices(table, plan, plan.decode);
+    const ByHand by_hand(table);
+    ASSERT_DOUBLE_EQ(sum(by_hand.prefill(prefill)) + sum(by_hand.decode(decode)) +
+                         by_hand.caches_moved(prefill, decode),
+                     expected)
+        << "table " << i;
+    ASSERT_TRUE(by_hand.fits(prefill, decode, host));
+    mixed += plan.devices.size() > 1;
+  }
+  EXPECT_GT(mixed, 100u);
+  EXPECT_GT(without_room, 10u);
+}
+
+// In decode nothing overlaps, so the busiest device of prefill and all of decode are to be least.
+TEST(Planner, BalancesDevicesForOverlap) {
+  RandomTables random(11);
+  for (uint32_t i = 0; i < 25; ++i) {
+    CostTable table = random.make(2, 1);
+    for (DeviceCost& device : table.devices) {
+      device.read_bandwidth = 0;  // no contention
+      device.pool = 0;
+    }
+    table.pools[0].size = 1 << 20;
+    const ByHand by_hand(table);
+    double expected = INFINITY, sequential = INFINITY;
+    const auto all = assignments(2, table.model.nodes().size());
+    for (const auto& p : all)
+      for (const auto& d : all) {
+        const std::vector<double> busy = by_hand.prefill(p);
+        const double decode = sum(by_hand.decode(d)) + by_hand.caches_moved(p, d);
+        expected = std::min(expected, *std::max_element(busy.begin(), busy.end()) + decode);
+        sequential = std::min(sequential, sum(busy) + decode);
+      }
+    const Plan plan = make_plan(table, small_request(2));
+    const double us = predict(table, plan, small_request(2)).us();
+    // What a pipeline really takes lies between its steady state and no overlap at all.
+    EXPECT_GE(us, expected * (1 - 1e-9)) << "table " << i;
+    EXPECT_LE(us, sequential * (1 + 1e-9)) << "table " << i;
+  }
+}
+
+TEST(Planner, IsAFunctionOfTheTable) {
+  RandomTables random(3);
+  const CostTable table = random.make(3, 4);
+  const Plan first = make_plan(table, small_request());
+  const Plan second =
+      make_plan(parse_cost_table(format_cost_table(table), "again"), small_request());
+  EXPECT_EQ(first.devices, second.devices);
+  EXPECT_EQ(first.prefill, second.prefill);
+  EXPECT_EQ(first.decode, second.decode);
+}
+
+TEST(Planner, KeepsOneCopyOfWeightsWhereMemoryHoldsNoSecond) {
+  RandomTables random(5);
+  CostTable table = random.make(2, 1);
+  // Device 0 is better at prompts, device 1 at tokens; each copy of the FFN takes 1000 bytes.
+  for (uint32_t d = 0; d < 2; ++d) {
+    table.devices[d].pool = 0;
+    for (NodeCost& node : table.devices[d].nodes) {
+      node.weight_bytes = 0;
+      node.phase(Phase::kPrefill) = {{}, {{1, 0, d == 0 ? 1.0 : 50.0, 0}}};
+      node.phase(Phase::kDecode) = {{}, {{1, 0, d == 0 ? 50.0 : 1.0, 0}}};
+    }
+    table.devices[d].node(NodeKind::kFfn).weight_bytes = 1000;
+    table.devices[d].launch_us = 0;
+  }
+  table.edges[0][1] = table.edges[1][0] = {};
+  const uint64_t host = host_memory(table, 1);
+  table.pools[0].size = host + 2000;
+  const Plan roomy = make_plan(table, small_request());
+  EXPECT_NE(roomy.prefill[4], roomy.decode[4]);
+  table.pools[0].size = host + 1999;
+  const Plan tight = make_plan(table, small_request());
+  EXPECT_EQ(tight.prefill[4], tight.decode[4]);
+  EXPECT_NE(tight.prefill[1], tight.decode[1]);
+  table.pools[0].size = host + 999;
+  EXPECT_THROW(make_plan(table, small_request()), Error);
+}
+
+TEST(Planner, NamesTheNodeThatNoDeviceRuns) {
+  RandomTables random(6);
+  CostTable table = random.make(2, 1);
+  for (DeviceCost& device : table.devices)
+    device.node(NodeKind::kHead).phase(Phase::kDecode) = {"the vocabulary is odd", {}};
+  try {
+    make_plan(table, small_request());
+    FAIL() << "a plan without a head";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_NE(std::string(error.what()).find("head"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("the vocabulary is odd"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tandem

@@ -19,7 +19,9 @@ struct BackendInfo {
   std::string name;    // as in plans: "cpu", "vulkan", "vulkan:1", "npu-emu"
   std::string device;  // for people: "AMD Ryzen 7 8845HS, avx512"
   bool emulated = false;
-  bool software = false;  // a software rasteriser: never chosen unless named
+  bool software = false;        // a software rasteriser: never chosen unless named
+  bool host_memory = true;      // what it holds is in the host's memory
+  bool maps_embedding = false;  // reads kEmbed's rows in the mapped file
 };
 
 // An answer, not an error: the reason is printed by `tandem plan --explain`.

@@ -94,6 +94,7 @@ std::unique_ptr<Backend> open_backend(const std::string& name, const BackendOpti
   if (name == "cpu") {
     cpu::CpuOptions cpu_options;
     cpu_options.threads = options.threads;
+    cpu_options.isa = options.cpu_isa;
     return cpu::make_cpu_backend(cpu_options);
   }
 #ifdef TANDEM_VULKAN

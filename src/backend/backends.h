@@ -13,6 +13,7 @@ namespace tandem {
 
 struct BackendOptions {
   uint32_t threads = 0;  // of the CPU; 0: the physical cores
+  std::string cpu_isa;   // as TANDEM_CPU_ISA; empty: the best
 };
 
 // Opens a device by name ("cpu", "vulkan", "vulkan:1", "npu", "npu-emu"). Throws kUsage for a name

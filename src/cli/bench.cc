@@ -54,9 +54,9 @@ BenchContext context_of(Engine& engine, const ModelOptions& options) {
   context.model_size = engine.weights().size();
   context.parameter_count = engine.weights().parameter_count();
   context.batch = engine.options().batch;
-  context.micro_batch = options.engine.micro_batch;  // as asked for: a short context lowers it
+  context.micro_batch = engine.options().micro_batch;
   context.threads = engine.options().threads;
-  context.kv = kv_type_name(engine.options().kv);
+  context.kv = kv_type_name(engine.kv());
   return context;
 }
 

@@ -19,6 +19,19 @@ namespace {
 // Bounds of sense; what fits the machine's memory is checked when the model is loaded.
 constexpr int64_t kMaxContext = 1 << 30, kMaxThreads = 1024, kMaxRows = 1 << 16;
 
+double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+// "prefill 32 nodes, 120.3 ms (45 %)": nodes of a pass, and the share of the phase's time in which
+// the device was busy.
+std::string phase_report(const Coordinator& coordinator, Phase phase, uint32_t device) {
+  const PhaseUse& use = coordinator.use(phase);
+  const auto busy = static_cast<double>(use.devices[device].busy_ns);
+  return fmt::format("{} {} nodes, {:.1f} ms ({:.0f} %)",
+                     phase == Phase::kPrefill ? "prefill" : "decode",
+                     coordinator.node_counts(phase)[device], 1e-6 * busy,
+                     use.wall_ns > 0 ? 100 * busy / static_cast<double>(use.wall_ns) : 0.0);
+}
+
 }  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
@@ -42,26 +55,43 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->check(whole_number(1, kMaxRows));
   command.add_option("--ubatch-size", engine.micro_batch, "prompt tokens of one step")
       ->type_name("N")
-      ->capture_default_str()
+      ->default_str("512, or as the plan says")
       ->check(whole_number(1, kMaxRows));
   command.add_option("--cache-type-k", options.kv_key, "key cache: f32, f16 or q8_0")
       ->type_name("TYPE")
-      ->capture_default_str();
+      ->default_str("f16, or as the plan says");
   command.add_option("--cache-type-v", options.kv_value, "value cache, as the key cache")
       ->type_name("TYPE");
-  command.add_option("--device", engine.device, "device to run on; `tandem devices` lists them")
-      ->type_name("NAME")
-      ->capture_default_str();
+  CLI::Option* device =
+      command
+          .add_option("--device", engine.device, "device to run on; `tandem devices` lists them")
+          ->type_name("NAME")
+          ->capture_default_str();
+  CLI::Option* plan =
+      command
+          .add_option("--plan", engine.plan,
+                      "devices for each part of the model: a plan's file, hybrid or auto")
+          ->type_name("PLAN")
+          ->check([](const std::string& text) {
+            return text.empty() ? "the plan's name is empty" : "";
+          })
+          ->excludes(device);
+  command
+      .add_flag("--stand-ins", engine.stand_ins,
+                "with --plan: let npu-emu run what is planned for an absent NPU, and a software "
+                "GPU what is planned for an absent one")
+      ->needs(plan);
   command.add_flag("-v,--verbose", options.verbose, "say what is done, and what each device did");
 }
 
 std::unique_ptr<Engine> open_engine(ModelOptions& options) {
   if (options.verbose) set_log_level(LogLevel::kInfo);
-  options.engine.kv = parse_kv_type(options.kv_key);
-  if (!options.kv_value.empty() && parse_kv_type(options.kv_value) != options.engine.kv)
+  if (!options.kv_key.empty()) options.engine.kv = parse_kv_type(options.kv_key);
+  if (!options.kv_value.empty() &&
+      parse_kv_type(options.kv_value) != options.engine.kv.value_or(DType::kF16))
     throw Error(ErrorCode::kUsage,
                 fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
-                            options.kv_key, options.kv_value));
+                            options.kv_key.empty() ? "f16" : options.kv_key, options.kv_value));
   ProgressBar bar("loading");
   return std::make_unique<Engine>(options.model, options.engine,
                                   [&bar](uint64_t done, uint64_t total) {
@@ -71,26 +101,27 @@ std::unique_ptr<Engine> open_engine(ModelOptions& options) {
 }
 
 void report_devices(Engine& engine) {
-  Coordinator& coordinator = engine.coordinator();
-  const auto prefill = coordinator.node_counts(Phase::kPrefill);
-  const auto decode = coordinator.node_counts(Phase::kDecode);
-  for (size_t i = 0; i < engine.backends().size(); ++i) {
-    const BackendInfo& info = engine.backends()[i]->info();
-    fmt::print(stderr, "tandem: {} ({}{}): {} nodes in prefill, {} in decode\n", info.name,
-               info.device, info.emulated ? ", emulated" : "", prefill[i], decode[i]);
-  }
-  constexpr double kMib = 1024.0 * 1024.0;
+  const Coordinator& coordinator = engine.coordinator();
   fmt::print(stderr,
              "tandem: weights {:.1f} MiB, cache {:.1f} MiB ({} tokens, {}), activations {:.1f} "
              "MiB, peak resident {:.1f} MiB\n",
-             static_cast<double>(coordinator.weight_size()) / kMib,
-             static_cast<double>(coordinator.kv_size()) / kMib, engine.options().context,
-             kv_type_name(engine.options().kv),
-             static_cast<double>(coordinator.activation_size()) / kMib,
-             static_cast<double>(peak_resident_size()) / kMib);
+             mebibytes(coordinator.weight_size()), mebibytes(coordinator.kv_size()),
+             engine.options().context, kv_type_name(engine.kv()),
+             mebibytes(coordinator.activation_size()), mebibytes(peak_resident_size()));
   const DeviceUse total = coordinator.total_use();
   fmt::print(stderr, "tandem: {} edges, {} bytes between devices, {} bytes copied\n", total.edges,
              total.edge_bytes, total.staged_bytes);
+  for (uint32_t device = 0; device < engine.backends().size(); ++device) {
+    const BackendInfo& info = engine.backends()[device]->info();
+    const DeviceMemory memory = coordinator.device_memory(device);
+    fmt::print(stderr,
+               "tandem: {} ({}{}): {}; {}; holds {:.1f} MiB of weights, {:.1f} of cache, {:.1f} of "
+               "activations\n",
+               info.name, info.device, info.emulated ? ", emulated" : "",
+               phase_report(coordinator, Phase::kPrefill, device),
+               phase_report(coordinator, Phase::kDecode, device), mebibytes(memory.weights),
+               mebibytes(memory.cache), mebibytes(memory.activations));
+  }
 }
 
 }  // namespace tandem

@@ -17,11 +17,11 @@ namespace tandem {
 struct ModelOptions {
   std::string model;
   EngineOptions engine;
-  std::string kv_key = "f16", kv_value;  // as typed; the value's follows the key's when empty
+  std::string kv_key, kv_value;  // as typed; the value's follows the key's when empty
   bool verbose = false;
 };
 
-// Declares -m, -c, -t, -b, -ub, -ctk, -ctv, --device and -v on `command`.
+// Declares -m, -c, -t, -b, -ub, -ctk, -ctv, --device, --plan, --stand-ins and -v on `command`.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // -m alone, for commands that only read the file.
@@ -30,7 +30,8 @@ void add_model_path(CLI::App& command, std::string& path);
 // Loads the model with a progress bar. Throws kUsage when -ctk and -ctv differ.
 std::unique_ptr<Engine> open_engine(ModelOptions& options);
 
-// With -v: one line per device, its nodes by phase and memory, on stderr.
+// With -v, on stderr: memory, what moved between devices, and last a line per device with its
+// nodes, time and share by phase, and its memory.
 void report_devices(Engine& engine);
 
 }  // namespace tandem

@@ -69,6 +69,7 @@ class CpuBackend : public Backend {
   explicit CpuBackend(const CpuOptions& options)
       : kernels_(choose_kernels(options.isa)), pool_(options.threads), executor_(pool_) {
     info_.name = "cpu";
+    info_.maps_embedding = true;
     info_.device = fmt::format("{}, {}, {} {}", cpu_name(), kernels_.name, pool_.size(),
                                pool_.size() == 1 ? "thread" : "threads");
     driver_ = std::thread([this] { drive(); });

@@ -152,7 +152,7 @@ BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_
 }
 
 uint64_t bytes_per_token(const Engine& engine, uint32_t position) {
-  const DType kv = engine.options().kv;
+  const DType kv = engine.kv();
   uint64_t total = engine.weights().size_per_token();
   for (const LayerConfig& layer : engine.config().layers) {
     const uint64_t seen = layer.window == 0 ? position : std::min(position, layer.window);

@@ -6,27 +6,31 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "gguf/gguf.h"
 #include "hybrid/coordinator.h"
+#include "hybrid/plan_check.h"
 #include "model/config.h"
 #include "model/weights.h"
 
 namespace tandem {
 
 struct EngineOptions {
-  std::string device = "cpu";  // as in `tandem devices`
+  std::string device = "cpu";  // everything on it; as in `tandem devices`
+  std::string plan;            // instead of `device`: "auto", "hybrid" or a file
+  bool stand_ins = false;      // npu-emu for an absent NPU, a software GPU for an absent one
   uint32_t threads = 0;        // of the CPU backend; 0: the physical cores
   uint32_t context = 0;        // positions; 0: what fits, at most the trained context
   uint32_t batch = 2048;       // rows handed over at once, at most
-  uint32_t micro_batch = 512;  // rows of one step
+  uint32_t micro_batch = 0;    // rows of one step; 0: the plan's chunk, else 512
   uint32_t max_outputs = 1;    // logits rows of one step
   uint32_t max_rounds = 1;
   uint32_t sequences = 1;
-  DType kv = DType::kF16;
+  std::optional<DType> kv;  // unset: the plan's, else f16
 };
 
 // Owns everything the model needs. Not thread-safe.
@@ -39,26 +43,29 @@ class Engine {
   const GgufFile& file() const { return file_; }
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
-  const EngineOptions& options() const { return options_; }  // with context resolved
+  // With what was left open filled in: context, micro-batch, cache type.
+  const EngineOptions& options() const { return options_; }
+  DType kv() const { return *options_.kv; }
+  const Plan& plan() const { return plan_; }
   Coordinator& coordinator() { return *coordinator_; }
   const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
 
  private:
-  Plan open_devices();
-  uint32_t choose_context() const;
+  void settle_options(const std::string& source);
+  void add_shadows();
+  uint32_t choose_context(const PlanTarget& target) const;
   CoordinatorShape shape(uint32_t context) const;
 
   GgufFile file_;
   ModelConfig config_;
   ModelWeights weights_;
   EngineOptions options_;
+  Plan plan_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::unique_ptr<Coordinator> coordinator_;
 };
 
 // The type of -ctk and -ctv: f32, f16 or q8_0. Throws kUsage for another.
 DType parse_kv_type(std::string_view name);
-// The name of a cache's type as users write it: kI8 is "q8_0".
-std::string_view kv_type_name(DType kv);
 
 }  // namespace tandem

@@ -22,13 +22,6 @@ constexpr uint32_t kMaxChunk = 1 << 16, kMaxDepth = 64, kMaxDevices = 64;
 constexpr std::array kNodeOps = {Op::kEmbed,   Op::kQkv, Op::kAttnCore,
                                  Op::kAttnOut, Op::kFfn, Op::kHead};
 
-bool in_layers(Op op) { return op != Op::kEmbed && op != Op::kHead; }
-
-std::string name_of(const Node& node) {
-  std::string name(op_info(node.op).name);
-  return in_layers(node.op) ? fmt::format("{} of layer {}", name, node.layer) : name;
-}
-
 using LayerRange = std::pair<uint32_t, uint32_t>;  // first and last
 
 // One entry of "prefill" or "decode".
@@ -39,7 +32,7 @@ struct Rule {
 
   bool covers(const Node& node) const {
     if (std::find(ops.begin(), ops.end(), node.op) == ops.end()) return false;
-    return !in_layers(node.op) ||
+    return !in_layer(node.op) ||
            std::any_of(layers.begin(), layers.end(), [&](const LayerRange& range) {
              return node.layer >= range.first && node.layer <= range.second;
            });
@@ -157,7 +150,7 @@ class PlanReader {
         if (!rule.covers(nodes_[i])) continue;
         if (rule_of[i] != kNone)
           fail(rule_place, fmt::format("{} is covered by {}/{} already; remove it from one of them",
-                                       name_of(nodes_[i]), place, rule_of[i]));
+                                       node_name(nodes_[i]), place, rule_of[i]));
         rule_of[i] = r;
         devices[i] = rule.device;
       }
@@ -165,7 +158,7 @@ class PlanReader {
     const auto left_out = std::find(rule_of.begin(), rule_of.end(), kNone);
     if (left_out != rule_of.end())
       fail(place, fmt::format("no rule covers {}; {} of {} nodes are left out: give each a device",
-                              name_of(nodes_[static_cast<size_t>(left_out - rule_of.begin())]),
+                              node_name(nodes_[static_cast<size_t>(left_out - rule_of.begin())]),
                               std::count(rule_of.begin(), rule_of.end(), kNone), nodes_.size()));
     return devices;
   }
@@ -177,7 +170,7 @@ class PlanReader {
     const Json& names = list(require(value, place, "nodes"), place + "/nodes");
     for (size_t i = 0; i < names.size(); ++i)
       rule.ops.push_back(read_op(names[i], rule.ops, fmt::format("{}/nodes/{}", place, i)));
-    const bool layered = in_layers(rule.ops.front());
+    const bool layered = in_layer(rule.ops.front());
     if (layered)
       rule.layers = read_layers(require(value, place, "layers"), place + "/layers");
     else if (value.contains("layers"))
@@ -201,7 +194,7 @@ class PlanReader {
                               name));
     if (std::find(before.begin(), before.end(), *op) != before.end())
       fail(place, fmt::format("\"{}\" is listed already; remove one of them", name));
-    if (!before.empty() && in_layers(*op) != in_layers(before.front()))
+    if (!before.empty() && in_layer(*op) != in_layer(before.front()))
       fail(place, "nodes of layers, and embed and head, which have none, need rules of their own");
     return *op;
   }
@@ -299,7 +292,7 @@ std::string format_phase(const Plan& plan, const std::vector<uint32_t>& devices,
       bool any = false;
       for (size_t i = 0; i < nodes.size(); ++i)
         if (nodes[i].op == op && devices[i] == device) any = on[nodes[i].layer] = true;
-      if (any) by_layers[in_layers(op) ? format_layers(on) : ""].push_back(op_info(op).name);
+      if (any) by_layers[in_layer(op) ? format_layers(on) : ""].push_back(op_info(op).name);
     }
     for (const auto& [layers, names] : by_layers)
       rules.push_back(

@@ -464,12 +464,11 @@ void ShadowBackend::check_ids(const CheckedNode& node, uint32_t outputs) {
 void ShadowBackend::fail(const CheckedNode& node, Operand operand, uint32_t row,
                          const Difference& difference) {
   if (!failure_.empty()) return;
-  const bool layered = node.op != Op::kEmbed && node.op != Op::kHead && node.op != Op::kArgmax;
   failure_ = fmt::format(
-      "{}{} differs from the scalar kernels: {} of row {}, element {}, is {}, expected {} within "
+      "{} differs from the scalar kernels: {} of row {}, element {}, is {}, expected {} within "
       "{:.3g}",
-      op_info(node.op).name, layered ? fmt::format(" of layer {}", node.spec.layer) : "",
-      name_of(operand), row, difference.index, difference.got, difference.want, difference.bound);
+      node_name({node.op, node.spec.layer}), name_of(operand), row, difference.index,
+      difference.got, difference.want, difference.bound);
 }
 
 }  // namespace

@@ -83,4 +83,10 @@ std::vector<Node> forward_pass(uint32_t layer_count) {
   return nodes;
 }
 
+std::string node_name(const Node& node) {
+  std::string name(op_info(node.op).name);
+  if (in_layer(node.op)) name += " of layer " + std::to_string(node.layer);
+  return name;
+}
+
 }  // namespace tandem

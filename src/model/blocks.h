@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/op.h"
@@ -61,5 +62,8 @@ struct Node {
   uint16_t layer = 0;
 };
 std::vector<Node> forward_pass(uint32_t layer_count);
+// Whether a node belongs to a layer: all but embed, head and what follows it.
+constexpr bool in_layer(Op node) { return node >= Op::kQkv && node <= Op::kFfn; }
+std::string node_name(const Node& node);  // for messages: "head", "ffn of layer 3"
 
 }  // namespace tandem

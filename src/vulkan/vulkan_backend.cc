@@ -61,6 +61,7 @@ class VulkanBackend : public Backend {
     info_.name = fmt::format("vulkan:{}", device.index);
     info_.device = fmt::format("{} ({})", device.name, device.driver);
     info_.software = device.software;
+    info_.host_memory = device.uma;
   }
 
   const BackendInfo& info() const override { return info_; }

@@ -1,0 +1,130 @@
+// Plans against devices: which nodes a device refuses, and what fits its memory.
+// SPDX-License-Identifier: Apache-2.0
+#include "hybrid/plan_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "cpu/cpu_backend.h"
+#include "hybrid/rig.h"
+#include "support/staged_backend.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::HasSubstr;
+
+const LoadedModel& tiny() {
+  static const LoadedModel model;
+  return model;
+}
+
+CoordinatorShape small_shape() {
+  CoordinatorShape shape;
+  shape.max_rows = 16;
+  shape.context = 64;
+  return shape;
+}
+
+// A device with so much memory, that runs no FFN when told so.
+class LimitedBackend : public StagedBackend {
+ public:
+  LimitedBackend(Backend& inner, uint64_t available)
+      : StagedBackend(inner, "limited"), available_(available) {}
+  uint64_t available_memory() const override { return available_; }
+  Support supports(const OpSpec& spec) const override {
+    if (refuses_ffn && (spec.op == Op::kFfn || spec.op == Op::kGeglu))
+      return {false, "it has no FFN"};
+    return StagedBackend::supports(spec);
+  }
+  bool refuses_ffn = false;
+
+ private:
+  uint64_t available_;
+};
+
+// Everything on the first device but the layers from `first` on, which are on the second.
+Plan split_plan(uint16_t first) {
+  Plan plan = plan_of(tiny(), 2);
+  const auto nodes = forward_pass(static_cast<uint32_t>(tiny().config.layers.size()));
+  for (size_t i = 0; i < nodes.size(); ++i)
+    plan.prefill[i] = plan.decode[i] = in_layer(nodes[i].op) && nodes[i].layer >= first ? 1 : 0;
+  return plan;
+}
+
+TEST(PlanCheck, OneDeviceNeedsTheWeightsOnce) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  Backend* const devices[] = {cpu.get()};
+  const auto needs =
+      memory_needs(plan_of(tiny(), 1), {tiny().config, tiny().weights, devices}, small_shape());
+  EXPECT_EQ(needs[0].weights, tiny().weights.size());
+}
+
+TEST(PlanCheck, NeedsAreWhatACoordinatorTakes) {
+  const auto cpu = cpu::make_cpu_backend({1, ""}), other = cpu::make_cpu_backend({1, ""});
+  Backend* const devices[] = {cpu.get(), other.get()};
+  const Plan plan = split_plan(5);
+  const auto needs = memory_needs(plan, {tiny().config, tiny().weights, devices}, small_shape());
+  const Coordinator coordinator(tiny().config, tiny().weights, devices, plan, small_shape());
+  for (uint32_t device : {0u, 1u}) {
+    const DeviceMemory taken = coordinator.device_memory(device);
+    EXPECT_EQ(needs[device].activations, taken.activations);
+    // But for the alignment of views.
+    EXPECT_NEAR(static_cast<double>(needs[device].cache), static_cast<double>(taken.cache), 4096);
+    EXPECT_NEAR(static_cast<double>(needs[device].weights), static_cast<double>(taken.weights),
+                0.05 * static_cast<double>(taken.weights));
+  }
+}
+
+TEST(PlanCheck, NamesTheDeviceThatIsTooSmall) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  const auto shortfall_with = [&](uint64_t available) {
+    LimitedBackend limited(*cpu, available);
+    Backend* const devices[] = {cpu.get(), &limited};
+    return find_shortfall(split_plan(5), {tiny().config, tiny().weights, devices}, small_shape());
+  };
+  const auto lacking = shortfall_with(1000);
+  ASSERT_TRUE(lacking.has_value());
+  EXPECT_EQ(lacking->device, "limited");
+  EXPECT_EQ(lacking->available, 1000u);
+  EXPECT_EQ(shortfall_with(lacking->needed - 1)->needed, lacking->needed);
+  EXPECT_FALSE(shortfall_with(lacking->needed).has_value());
+}
+
+TEST(PlanCheck, NamesTheNodeThatADeviceRefuses) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  LimitedBackend limited(*cpu, uint64_t{1} << 40);
+  Backend* const devices[] = {cpu.get(), &limited};
+  const PlanTarget target{tiny().config, tiny().weights, devices};
+  EXPECT_NO_THROW(check_support(split_plan(5), target, small_shape(), "plan.json"));
+  limited.refuses_ffn = true;
+  Plan plan = split_plan(5);
+  plan.prefill.assign(plan.prefill.size(), 0);  // its decode is at fault then
+  try {
+    check_support(plan, target, small_shape(), "plan.json");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(), HasSubstr("plan.json: /decode: limited cannot run ffn of layer 5"));
+    EXPECT_THAT(error.what(), HasSubstr("it has no FFN"));
+  }
+}
+
+TEST(PlanCheck, LargestModelNeedsLittleBesideItsWeights) {
+  const PublishedSize& size = *find_published_size("27b");
+  ModelConfig config;
+  config.layers.assign(size.layers, layer_of(size));
+  for (uint32_t i = 5; i < size.layers; i += 6) config.layers[i].window = 0;
+  CoordinatorShape shape;
+  shape.context = 8192;
+  for (uint32_t slots : {1u, 2u}) {
+    shape.slots = slots;
+    EXPECT_LE(KvCache::size_of(config, Coordinator::cache_shape(shape)) +
+                  Coordinator::activation_size(config, shape),
+              1'800'000'000u);
+  }
+}
+
+}  // namespace
+}  // namespace tandem

@@ -53,7 +53,10 @@ void add_doctor_command(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "print JSON");
   command->callback([json] {
-    const npu::Detection detection = npu::detect_npu(npu::detection_root());
+    // Below another root the device node is not this machine's, so no driver is asked.
+    const std::string root = npu::detection_root();
+    const auto driver = root == "/" ? npu::make_kernel_driver_calls() : nullptr;
+    const npu::Detection detection = npu::detect_npu(root, driver.get());
     if (*json)
       print_json(to_json(detection));
     else

@@ -14,11 +14,13 @@
 #include "gguf/atomic_file.h"
 #include "gguf/gguf.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "npu/compiler.h"
 #include "npu/design_source.h"
 #include "npu/designs/designs.h"
 #include "npu/emulator/emulate_command.h"
 #include "npu/kernels/builtin_kernels.h"
+#include "npu/npu_accuracy.h"
 #include "npu/npu_report.h"
 #include "npu/projection_kernel.h"
 
@@ -243,10 +245,13 @@ void add_predict(CLI::App& npu) {
   command->add_flag("--json", *json, "print JSON");
   command->callback([request, design, json] {
     request->device = design->device;
-    print_report(request->design_path.empty()
-                     ? npu::predict_text(npu::emit_design(request_of(*design)).text, *request,
-                                         builtin_kernels())
-                     : npu::run_predict(*request, builtin_kernels()),
+    if (!request->design_path.empty()) {
+      print_report(npu::run_predict(*request, builtin_kernels()), *json);
+      return;
+    }
+    const npu::DesignRequest wanted = request_of(*design);
+    request->operations = uint64_t{2} * wanted.rows * wanted.inputs * wanted.outputs;
+    print_report(npu::predict_text(npu::emit_design(wanted).text, *request, builtin_kernels()),
                  *json);
   });
 }
@@ -256,7 +261,7 @@ void add_build(CLI::App& npu) {
       npu.add_subcommand("build", "Compile a design for the hardware with the MLIR-AIE tools");
   auto design = std::make_shared<DesignOptions>();
   auto compiler = std::make_shared<npu::CompilerOptions>();
-  auto kernels = std::make_shared<std::string>("src/npu/kernels");
+  auto kernels = std::make_shared<std::string>();
   add_design_options(*command, *design);
   command->add_option("--aiecc", compiler->aiecc, "the design compiler")
       ->type_name("PROGRAM")
@@ -265,42 +270,86 @@ void add_build(CLI::App& npu) {
       ->add_option("--core-compiler", compiler->core_compiler,
                    "clang++ of llvm-aie, for the core kernels")
       ->type_name("PROGRAM");
-  command->add_option("--kernel-folder", *kernels, "sources of the core kernels")
-      ->type_name("DIR")
-      ->capture_default_str();
+  command
+      ->add_option("--kernel-folder", *kernels,
+                   "sources of the core kernels; without it those the program carries")
+      ->type_name("DIR");
+  command
+      ->add_option("-I,--include", compiler->include_folders,
+                   "folder of headers for the core kernels; may be repeated")
+      ->type_name("DIR");
   command->callback([design, compiler, kernels] {
     const npu::DesignRequest request = request_of(*design);
+    const std::filesystem::path folder =
+        kernels->empty() ? npu::unpack_kernel_sources() : std::filesystem::path(*kernels);
     const npu::CompileResult result = npu::Compiler(*compiler).compile(
-        npu::source_of(request, npu::emit_design(request), *kernels));
+        npu::source_of(request, npu::emit_design(request), folder));
     print(fmt::format("{}{}\n", result.folder.string(),
                       result.from_cache ? " (from the cache)" : ""));
   });
 }
 
+struct ReportOptions {
+  std::string model = "27b", device = "npu1";
+  bool accuracy = false, json = false;
+};
+
+template <typename Report>
+void print_model_report(const Report& report, bool json) {
+  if (json)
+    print_json(npu::to_json(report));
+  else
+    print(npu::to_text(report));
+}
+
+npu::NpuAccuracyReport accuracy_of(const std::string& model, npu::Generation generation) {
+  if (const PublishedSize* size = find_published_size(model)) {
+    const LayerConfig layer = layer_of(*size);
+    npu::NpuAccuracyReport report = npu::make_accuracy_report(
+        std::string(size->name), layer, 1, generation, npu::random_projections(layer));
+    report.weights = "random, from a normal distribution, in q4_0";
+    return report;
+  }
+  const GgufFile file = GgufFile::open(model);
+  const ModelConfig config = read_config(file);
+  const ModelWeights weights(file, config);
+  const npu::ProjectionSource source = [&weights](uint32_t layer, Op op) {
+    const NodeWeights node = weights.node(op, layer);
+    const auto views = node.views();
+    return std::vector<TensorView>(views.begin(), views.begin() + node.count);
+  };
+  npu::NpuAccuracyReport report =
+      npu::make_accuracy_report(config.name, config.common(),
+                                static_cast<uint32_t>(config.layers.size()), generation, source);
+  report.weights = "those of " + model;
+  return report;
+}
+
 void add_report(CLI::App& npu) {
   CLI::App* command =
       npu.add_subcommand("report", "Predict what the array does for a model's attention layers");
-  auto model = std::make_shared<std::string>("27b");
-  auto device = std::make_shared<std::string>("npu1");
-  auto json = std::make_shared<bool>(false);
-  command->add_option("--model", *model, "published size or GGUF file")
+  auto options = std::make_shared<ReportOptions>();
+  command->add_option("--model", options->model, "published size or GGUF file")
       ->type_name("NAME")
       ->capture_default_str();
-  command->add_option("--device", *device, "npu1 or npu2")
+  command->add_option("--device", options->device, "npu1 or npu2")
       ->type_name("NAME")
       ->capture_default_str();
-  command->add_flag("--json", *json, "print JSON");
-  command->callback([model, device, json] {
-    const ModelShape shape = model_shape(*model);
-    npu::NpuReportOptions options;
+  command->add_flag("--accuracy", options->accuracy,
+                    "instead of times, the error of the emulated projections' outputs");
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([options] {
     uint32_t columns = 0;
-    options.generation = parse_generation(*device, &columns);
-    const npu::NpuReport report =
-        npu::make_npu_report(shape.name, shape.layer, shape.layers, options);
-    if (*json)
-      print_json(npu::to_json(report));
-    else
-      print(npu::to_text(report));
+    const npu::Generation generation = parse_generation(options->device, &columns);
+    if (options->accuracy) {
+      print_model_report(accuracy_of(options->model, generation), options->json);
+      return;
+    }
+    const ModelShape shape = model_shape(options->model);
+    npu::NpuReportOptions report;
+    report.generation = generation;
+    print_model_report(npu::make_npu_report(shape.name, shape.layer, shape.layers, report),
+                       options->json);
   });
 }
 

@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "base/env.h"
 #include "base/error.h"
+#include "npu/kernels/kernel_sources.h"
 #include "npu/loader.h"
 #include "npu/process.h"
 #include "npu/sha256.h"
@@ -22,6 +24,7 @@ constexpr const char* kDesignFile = "design.mlir";
 constexpr const char* kPdiFile = "design.pdi";
 constexpr const char* kInstructionsFile = "insts.bin";
 constexpr const char* kLogFile = "build.log";
+constexpr const char* kKernelFolder = "npu/kernels";
 constexpr size_t kLogTail = 600;  // bytes of a tool's log that an error quotes
 constexpr std::chrono::seconds kVersionLimit{30};
 
@@ -49,6 +52,19 @@ std::string log_tail(const fs::path& path) {
   }
   while (!log.empty() && log.back() == '\n') log.pop_back();
   return log;
+}
+
+// The headers in the folder of a kernel, names and text.
+std::string headers_beside(const fs::path& source) {
+  std::vector<fs::path> headers;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(source.parent_path(), error))
+    if (entry.path().extension() == ".h") headers.push_back(entry.path());
+  std::sort(headers.begin(), headers.end());
+  std::string all;
+  for (const fs::path& header : headers)
+    all += header.filename().string() + '\0' + read_file(header, "the header");
+  return all;
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
@@ -99,6 +115,21 @@ fs::path default_npu_cache() {
   throw Error(ErrorCode::kUsage, "no folder for compiled NPU designs; set TANDEM_NPU_CACHE to one");
 }
 
+fs::path unpack_kernel_sources(fs::path cache) {
+  if (cache.empty()) cache = default_npu_cache();
+  std::string all;
+  for (const KernelSourceFile& file : kernel_source_files())
+    all += fmt::format("{}\n{}", file.path, file.text);
+  const fs::path root = cache / ("kernels-" + sha256_hex(all).substr(0, 16));
+  for (const KernelSourceFile& file : kernel_source_files()) {
+    const fs::path path = root / file.path;
+    std::error_code error;
+    fs::create_directories(path.parent_path(), error);
+    write_text(path, std::string(file.text));
+  }
+  return root / kKernelFolder;
+}
+
 Compiler::Compiler(CompilerOptions options) : options_(std::move(options)) {
   if (options_.cache.empty()) options_.cache = default_npu_cache();
 }
@@ -145,6 +176,7 @@ std::string Compiler::source_hash(const DesignSource& design, const Tools& tools
                                 design.identity.tile, design.identity.columns);
   all += design.text;
   for (const KernelSource& kernel : design.kernels) {
+    all += headers_beside(kernel.source);
     all += '\0' + kernel.object + '\0' + read_file(kernel.source, "the kernel");
     for (const std::string& define : kernel.defines) all += '\0' + define;
   }
@@ -157,8 +189,15 @@ std::vector<std::string> Compiler::kernel_command(const Tools& tools, const Desi
   std::vector<std::string> command = {
       tools.core_compiler.string(), "-O2", "-std=c++20", "-DNDEBUG",
       aie2 ? "--target=aie2-none-unknown-elf" : "--target=aie2p-none-unknown-elf"};
+  // The kernels include each other by their path below this folder's grandparent.
+  const fs::path root = fs::absolute(kernel.source).parent_path() / "../..";
+  command.insert(command.end(), {"-I", root.lexically_normal().string()});
   for (const fs::path& folder : options_.include_folders)
-    command.insert(command.end(), {"-I", folder.string()});
+    command.insert(command.end(), {"-I", fs::absolute(folder).string()});
+  // MLIR-AIE installs the AIE API beside its programs.
+  const fs::path api = tools.aiecc.parent_path().parent_path() / "include";
+  if (std::error_code error; fs::exists(api / "aie_api/aie.hpp", error))
+    command.insert(command.end(), {"-I", api.string()});
   for (const std::string& define : kernel.defines) command.push_back("-D" + define);
   command.insert(command.end(), {"-c", fs::absolute(kernel.source).string(), "-o", kernel.object});
   return command;

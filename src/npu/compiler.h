@@ -12,7 +12,8 @@
 
 namespace tandem::npu {
 
-// A core kernel: compiled to `object`, the name the design's text gives as link_with.
+// A core kernel: compiled to `object`, the name the design's text gives as link_with. It includes
+// files of its own folder as "npu/kernels/NAME".
 struct KernelSource {
   std::string object;  // "gemm_int4.o"
   std::filesystem::path source;
@@ -30,13 +31,18 @@ struct CompilerOptions {
   // Peano's clang++, needed for designs with kernels; empty: that of PEANO_INSTALL_DIR, the
   // variable that MLIR-AIE's set-up sets.
   std::string core_compiler;
-  std::vector<std::filesystem::path> include_folders;  // AIE API, this project's kernels
-  std::filesystem::path cache;                         // empty: default_npu_cache()
+  // Beside those of the tools' installation, where the AIE API normally is.
+  std::vector<std::filesystem::path> include_folders;
+  std::filesystem::path cache;  // empty: default_npu_cache()
   std::chrono::milliseconds time_limit = std::chrono::minutes(30);
 };
 
 // TANDEM_NPU_CACHE, else the user's cache folder, else kUsage.
 std::filesystem::path default_npu_cache();
+
+// A folder with the sources of this program's core kernels: unpacked below `cache` (empty:
+// default_npu_cache()) under a name that follows from their content.
+std::filesystem::path unpack_kernel_sources(std::filesystem::path cache = {});
 
 struct CompileResult {
   Artifact artifact;

@@ -90,10 +90,30 @@ TEST_F(CompilerTest, BuildsKernelsThenTheDesign) {
   EXPECT_EQ(result.artifact.manifest.toolchain, "aiecc 1.2.3");
   EXPECT_EQ(result.artifact.manifest.kind, ConfigurationKind::kPdi);
   EXPECT_EQ(result.artifact.manifest.identity, design_.identity);
-  EXPECT_THAT(read("cache/clang.calls"),
-              HasSubstr("--target=aie2-none-unknown-elf -I /opt/aie_api -DTILE_K=320 -c"));
+  EXPECT_THAT(read("cache/clang.calls"), HasSubstr("--target=aie2-none-unknown-elf -I " +
+                                                   folder_.parent_path().parent_path().string() +
+                                                   " -I /opt/aie_api -DTILE_K=320 -c"));
   EXPECT_THAT(read("cache/aiecc.calls"), HasSubstr("--aie-generate-pdi --pdi-name=design.pdi"));
   EXPECT_THAT(read("cache/aiecc.calls"), HasSubstr("--peano=" + folder_.string() + " design.mlir"));
+}
+
+TEST_F(CompilerTest, FindsTheAieApiBesideTheTools) {
+  write("include/aie_api/aie.hpp", "");
+  Compiler(options_).compile(design_);
+  EXPECT_THAT(read("cache/clang.calls"), HasSubstr("-I " + (folder_ / "include").string()));
+}
+
+// What is unpacked must be what a core compiler finds through "npu/kernels/...".
+TEST_F(CompilerTest, CarriesItsKernelsSources) {
+  const fs::path kernels = unpack_kernel_sources(folder_ / "cache");
+  EXPECT_EQ(kernels, unpack_kernel_sources(folder_ / "cache"));
+  for (const char* name : {"gemm_aie2.cc", "w4a8_aie2.cc", "kernel_types.h", "w4a8_shape.h"}) {
+    std::ostringstream unpacked, own;
+    unpacked << std::ifstream(kernels / name).rdbuf();
+    own << std::ifstream(fs::path("src/npu/kernels") / name).rdbuf();
+    EXPECT_EQ(unpacked.str(), own.str()) << name;
+    EXPECT_FALSE(own.str().empty()) << name;
+  }
 }
 
 TEST_F(CompilerTest, TakesAnUnchangedDesignFromTheCache) {
@@ -111,6 +131,8 @@ TEST_F(CompilerTest, BuildsAgainWhenAnInputChanges) {
   design_.text += "// changed\n";
   hashes.push_back(compiler.source_hash(design_));
   write("kernel.cc", "int other;\n");
+  hashes.push_back(compiler.source_hash(design_));
+  write("kernel.h", "int declared;\n");
   hashes.push_back(compiler.source_hash(design_));
   design_.kernels[0].defines = {"TILE_K=640"};
   hashes.push_back(compiler.source_hash(design_));

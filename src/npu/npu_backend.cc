@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "npu/design_source.h"
 #include "npu/detect.h"
 #include "npu/device.h"
@@ -65,6 +66,7 @@ class NpuBackendImpl final : public NpuBackend {
   Ticket submit(Program& program, uint32_t rounds) noexcept override;
   Status wait(Ticket ticket, std::chrono::microseconds timeout) noexcept override;
   std::string failure() const override;
+  DeviceCounters device_counters() const override;
   std::vector<NpuOpCounters> counters() const override;
 
  private:
@@ -72,8 +74,10 @@ class NpuBackendImpl final : public NpuBackend {
 
   void open_emulator();
   void open_silicon();
+  void log_use() const;
   DesignRequest request_of(const OpSpec& spec) const;
   ProjectionDesign& design_for(const OpSpec& spec);
+  void report_requantization(const OpSpec& spec, const PackReport& report);
   Artifact make_artifact(const DesignRequest& request, const EmittedDesign& emitted) const;
   void drive() noexcept;
   RunResult run(const NpuProgram& program) noexcept;
@@ -87,6 +91,7 @@ class NpuBackendImpl final : public NpuBackend {
   std::unique_ptr<Device> device_;
   std::map<DesignKey, ProjectionDesign> designs_;
   mutable std::map<DesignKey, Support> support_;
+  bool has_requantized_ = false;
   std::mutex device_mutex_;  // held while the device is used: by a run, or by setting up
   std::array<NpuOpCounters, 4> counters_{};  // by counter_index; under device_mutex_
 
@@ -116,6 +121,24 @@ NpuBackendImpl::~NpuBackendImpl() {
   }
   submitted_.notify_one();
   owner_.join();
+  log_use();
+}
+
+// Where the time of each projection went, for `-v`.
+void NpuBackendImpl::log_use() const {
+  for (const NpuOpCounters& use : counters()) {
+    std::string line = fmt::format(
+        "{} {} in {}: {} rows in {} runs; host {:.1f} ms (norms, int8 activations, sums)",
+        info_.name, op_info(use.op).name, use.phase == Phase::kDecode ? "decode" : "prefill",
+        use.rows, use.runs, use.host_us / 1e3);
+    if (fake_ != nullptr)
+      line += fmt::format(", emulating {:.1f} ms; predicted: array {:.3f} ms, launches {:.3f} ms",
+                          use.device_us / 1e3, use.predicted_array_us / 1e3,
+                          use.predicted_launch_us / 1e3);
+    else
+      line += fmt::format(", waiting for the array {:.1f} ms", use.device_us / 1e3);
+    log(LogLevel::kInfo, line);
+  }
 }
 
 void NpuBackendImpl::open_emulator() {
@@ -194,15 +217,29 @@ std::unique_ptr<Weights> NpuBackendImpl::load(const OpSpec& spec,
   TANDEM_CHECK(file.size() == spec.weights.count, "%zu tensors for %u weights", file.size(),
                spec.weights.count);
   const std::lock_guard lock(device_mutex_);
-  return load_projection_weights(*device_, projection_layout(request_of(spec)).weights, spec, file);
+  auto weights =
+      load_projection_weights(*device_, projection_layout(request_of(spec)).weights, spec, file);
+  if (weights->report.requantized) report_requantization(spec, weights->report);
+  return weights;
+}
+
+// A warning for the first, the rest for who wants to know: a file has as many as it has layers.
+void NpuBackendImpl::report_requantization(const OpSpec& spec, const PackReport& report) {
+  log(has_requantized_ ? LogLevel::kInfo : LogLevel::kWarn,
+      fmt::format("{} holds weights as q4_0 only: {} of layer {} was re-quantised, at a relative "
+                  "error of {:.2f} %{}",
+                  info_.name, op_info(spec.op).name, spec.layer, 100 * report.requantization_error,
+                  has_requantized_ ? "" : "; further ones with -v"));
+  has_requantized_ = true;
 }
 
 Artifact NpuBackendImpl::make_artifact(const DesignRequest& request,
                                        const EmittedDesign& emitted) const {
   if (options_.emulated) return make_text_artifact(identity_of(request), emitted.text);
-  return Compiler(options_.compiler)
-      .compile(source_of(request, emitted, options_.kernel_sources))
-      .artifact;
+  const std::filesystem::path kernels = options_.kernel_sources.empty()
+                                            ? unpack_kernel_sources(options_.compiler.cache)
+                                            : options_.kernel_sources;
+  return Compiler(options_.compiler).compile(source_of(request, emitted, kernels)).artifact;
 }
 
 ProjectionDesign& NpuBackendImpl::design_for(const OpSpec& spec) {
@@ -321,6 +358,13 @@ RunResult NpuBackendImpl::run(const NpuProgram& program) noexcept {
 std::string NpuBackendImpl::failure() const {
   const std::lock_guard lock(mutex_);
   return failure_;
+}
+
+DeviceCounters NpuBackendImpl::device_counters() const {
+  DeviceCounters total;
+  for (const NpuOpCounters& counter : counters_)
+    total.predicted_seconds += 1e-6 * (counter.predicted_array_us + counter.predicted_launch_us);
+  return total;
 }
 
 std::vector<NpuOpCounters> NpuBackendImpl::counters() const {

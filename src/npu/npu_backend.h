@@ -25,7 +25,7 @@ struct NpuOptions {
   // Silicon. Its generation and, when `node` is empty, its device node are detected.
   std::string node;
   CompilerOptions compiler;
-  std::filesystem::path kernel_sources;  // folder of this project's core kernels
+  std::filesystem::path kernel_sources;  // empty: those the program carries
 
   // Emulator.
   Generation generation = Generation::kNpu1;

@@ -276,6 +276,8 @@ TEST(NpuBackend, CountsWhereTheTimeGoes) {
   EXPECT_GT(counters[0].predicted_array_us, 1);
   EXPECT_GT(counters[0].predicted_launch_us, 50);
   EXPECT_GT(counters[0].device_us, 0);
+  EXPECT_DOUBLE_EQ(backend->device_counters().predicted_seconds,
+                   1e-6 * (counters[0].predicted_array_us + counters[0].predicted_launch_us));
 }
 
 TEST(NpuBackend, ZeroedResultsLeaveTheResidualAsItWas) {

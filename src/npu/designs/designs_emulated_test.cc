@@ -267,6 +267,29 @@ TEST(EmulatedDesigns, GemmEqualsTheScalarDefinition) {
   expect_gemm<int32_t>(npu2);
 }
 
+// ---- time
+
+// Decode waits for the weights; were the kernels four times as slow it would wait for the cores.
+TEST(EmulatedDesigns, DecodeIsBoundByTheStreamsUntilKernelsCostFourTimes) {
+  const Design design =
+      parse_design(emit_design(projection(Generation::kNpu1, Phase::kDecode, 1, 2560, 4096)).text);
+  std::vector<HostBuffer> buffers;
+  for (const HostArgument& argument : design.arguments) buffers.push_back({{}, argument.size});
+  const auto predicted = [&](double factor) {
+    EmulatorOptions options;
+    options.timing = default_timing(Generation::kNpu1);
+    options.timing.kernel_cost_factor = factor;
+    options.move_data = false;
+    options.kernels = &kernels();
+    return emulate(design, options, buffers);
+  };
+  const EmulationResult plain = predicted(1), slow = predicted(4);
+  EXPECT_EQ(plain.operations, uint64_t{2} * 4 * 2560 * 4096);  // the multiply has four rows
+  EXPECT_EQ(plain.bound, "shim stream");
+  EXPECT_EQ(slow.bound, "core");
+  EXPECT_GT(slow.cycles, plain.cycles);
+}
+
 // ---- edits
 
 // What an edit may touch in the text after its comments.

@@ -222,6 +222,7 @@ class Array {
   uint64_t host_read_ = 0;
   uint64_t host_written_ = 0;
   uint64_t kernel_calls_ = 0;
+  uint64_t operations_ = 0;
   std::vector<std::string> warnings_;
   std::set<std::string> known_warnings_;
   TraceRecorder trace_;

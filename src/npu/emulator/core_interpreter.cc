@@ -329,6 +329,7 @@ void Array::begin_call(CoreState& core, const CallSite& site, const Instruction&
     warn(instruction.location, fmt::format("kernel '{}' has no cost: {} cycles a call are assumed",
                                            site.symbol, timing_.unknown_kernel_call));
   core.call_cost *= timing_.kernel_cost_factor;
+  if (kernel != nullptr && kernel->operations) operations_ += kernel->operations(values);
   std::function<void()> body;
   if (options_.move_data && kernel != nullptr && kernel->run)
     body = [kernel, values = std::move(values)] { kernel->run(values); };

@@ -79,6 +79,7 @@ EmulateReport run(const Design& design, const EmulateRequest& request, const Ker
   options.wall_seconds_limit = request.wall_seconds_limit;
   EmulateReport report;
   report.result = emulate(design, options, buffers);
+  if (request.operations > 0) report.result.operations = request.operations;
   if (!request.trace_path.empty()) {
     const std::string trace = tandem::to_text(report.result.trace);
     write_file(request.trace_path, trace.data(), trace.size());

@@ -24,6 +24,7 @@ struct EmulateRequest {
   std::optional<double> clock_hz;
   std::optional<double> launch_seconds;
   double kernel_cost_factor = 1;
+  uint64_t operations = 0;  // of the product wanted; 0: as many as the kernels do, padding included
   double wall_seconds_limit = 600;
 };
 

@@ -79,7 +79,7 @@ EmulationResult Array::run(std::span<const ControllerInstruction> sequence,
   trace_.clear();
   check_buffers(buffers);
   controller_busy_ = 0;
-  host_read_ = host_written_ = kernel_calls_ = events_ = 0;
+  host_read_ = host_written_ = kernel_calls_ = operations_ = events_ = 0;
   for (DmaChannel& channel : channels_) {
     channel.tokens = 0;
     channel.busy_cycles = 0;
@@ -114,6 +114,7 @@ EmulationResult Array::make_result(Cycles elapsed) {
   result.host_bytes_read = host_read_;
   result.host_bytes_written = host_written_;
   result.kernel_calls = kernel_calls_;
+  result.operations = operations_;
   result.events = events_;
   result.warnings = warnings_;
   if (trace_.enabled()) result.trace = trace_.to_json();

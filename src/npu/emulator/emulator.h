@@ -57,6 +57,7 @@ struct EmulationResult {
   uint64_t host_bytes_read = 0;     // DDR to array
   uint64_t host_bytes_written = 0;  // array to DDR
   uint64_t kernel_calls = 0;
+  uint64_t operations = 0;  // multiplies and adds of kernels that say so, padding included
   uint64_t events = 0;
   std::vector<std::string> warnings;  // "file:line:column: text", each once
   Json trace;                         // Chrome trace events, when asked for

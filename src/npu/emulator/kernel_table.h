@@ -23,11 +23,14 @@ struct KernelValue {
 };
 
 using KernelFunction = std::function<void(std::span<const KernelValue>)>;
-using KernelCost = std::function<uint64_t(std::span<const KernelValue>)>;  // cycles of the array
+using KernelCost = std::function<uint64_t(std::span<const KernelValue>)>;
 
 struct Kernel {
   KernelFunction run;  // must write only through its buffer arguments
-  KernelCost cycles;   // also called without data (buffer = nullptr); empty: a default is charged
+  // Of a call, in cycles of the array and in multiplies and adds. Also called without data (buffer
+  // = nullptr). Empty: a default is charged; no operations count.
+  KernelCost cycles;
+  KernelCost operations = {};
 };
 
 // A shared library of kernels with C linkage, kept open while any table uses it.

@@ -6,10 +6,20 @@
 
 namespace tandem::npu {
 
+namespace {
+
+double tops(const EmulationResult& result) {
+  return static_cast<double>(result.operations) / result.seconds / 1e12;
+}
+
+}  // namespace
+
 std::string to_text(const EmulationResult& result) {
   std::string text = fmt::format(
       "emulated: {} cycles, predicted {:.2f} us on the array and {:.2f} us with the launch\n",
       result.cycles, result.seconds * 1e6, (result.seconds + result.launch_seconds) * 1e6);
+  if (result.operations > 0)
+    text += fmt::format("{:.3f} TOPS ({} operations)\n", tops(result), result.operations);
   text += fmt::format("host to array {} bytes, array to host {} bytes, {} kernel calls\n",
                       result.host_bytes_read, result.host_bytes_written, result.kernel_calls);
   if (!result.bound.empty())
@@ -30,6 +40,9 @@ Json to_json(const EmulationResult& result) {
     phases.push_back({{"name", phase.name}, {"cycles", phase.cycles}});
   return {{"emulated", true},
           {"cycles", result.cycles},
+          {"us", result.seconds * 1e6},
+          {"tops", result.operations > 0 ? Json(tops(result)) : Json(nullptr)},
+          {"operations", result.operations},
           {"predicted_us", result.seconds * 1e6},
           {"predicted_launch_us", result.launch_seconds * 1e6},
           {"bound", result.bound},

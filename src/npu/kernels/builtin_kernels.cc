@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "npu/int4_layout.h"
 #include "npu/kernels/core_kernels.h"
 #include "npu/kernels/kernel_costs.h"
 
@@ -92,6 +93,14 @@ void add_tile_kernels(KernelTable& table) {
                    [&kernel](Arguments arguments) {
                      require_count(kernel.symbol, arguments, 5);
                      return kernel.cycles(unpack_shape(number(arguments[4])));
+                   },
+               .operations =
+                   [&kernel](Arguments arguments) {
+                     require_count(kernel.symbol, arguments, 5);
+                     const W4A8Shape shape = unpack_shape(number(arguments[4]));
+                     const uint64_t rows = 4 * uint64_t{shape.row_groups};
+                     const uint64_t columns = uint64_t{shape.column_tiles} * kernel.columns;
+                     return 2 * rows * columns * shape.groups * kGroupSize;
                    }});
 }
 
@@ -213,8 +222,12 @@ void add_gemm_kernels(KernelTable& table) {
     table.add(
         std::string(row.symbol),
         {.run = [&row](Arguments arguments) { run_gemm(row, arguments); },
-         .cycles =
-             [&row](Arguments arguments) { return gemm_cycles(call_shape(row, arguments)); }});
+         .cycles = [&row](Arguments arguments) { return gemm_cycles(call_shape(row, arguments)); },
+         .operations =
+             [&row](Arguments arguments) {
+               const GemmCallShape shape = call_shape(row, arguments);
+               return uint64_t{2} * shape.m * shape.k * shape.n;
+             }});
   static constexpr std::string_view kSymbol = "gemm_clear";
   table.add(std::string(kSymbol),
             {.run =

@@ -12,8 +12,10 @@
 #include "cli/arguments.h"
 #include "cli/bench_format.h"
 #include "cli/commands.h"
+#include "cli/device_report.h"
 #include "cli/model_options.h"
 #include "cli/output.h"
+#include "cli/trace_options.h"
 #include "engine/benchmark.h"
 #include "model/description.h"
 
@@ -24,19 +26,25 @@ struct BenchOptions {
   ModelOptions model;
   std::vector<uint32_t> prompts = {512}, generations = {128}, depths = {0};
   std::vector<uint32_t> pair;  // empty, or prompt and generation of one test
-  uint32_t repetitions = 5;
+  uint32_t repetitions = 5, parallel = 1;
   std::string format = "md";
+  TraceOptions trace;
 };
+
+// Tokens that several sequences generate between looks at Ctrl-C. Between them the devices run dry
+// once, so that it costs a pipeline of two devices about 1 / 64 of its time.
+constexpr uint32_t kRounds = 32;
 
 // llama-bench's order: for each depth the prompts, the generations, then the pair.
 std::vector<BenchmarkTest> tests_of(const BenchOptions& options) {
   std::vector<BenchmarkTest> tests;
   for (uint32_t depth : options.depths) {
     for (uint32_t n : options.prompts)
-      if (n > 0) tests.push_back({n, 0, depth});
+      if (n > 0) tests.push_back({n, 0, depth, options.parallel});
     for (uint32_t n : options.generations)
-      if (n > 0) tests.push_back({0, n, depth});
-    if (!options.pair.empty()) tests.push_back({options.pair[0], options.pair[1], depth});
+      if (n > 0) tests.push_back({0, n, depth, options.parallel});
+    if (!options.pair.empty())
+      tests.push_back({options.pair[0], options.pair[1], depth, options.parallel});
   }
   if (tests.empty())
     throw Error(ErrorCode::kUsage, "nothing to measure; give -p, -n or -pg a number above 0");
@@ -44,13 +52,15 @@ std::vector<BenchmarkTest> tests_of(const BenchOptions& options) {
 }
 
 BenchContext context_of(Engine& engine, const ModelOptions& options) {
-  const BackendInfo& info = engine.backends().front()->info();
   BenchContext context;
   context.build = TANDEM_VERSION;
   context.model_filename = options.model;
   context.model_type = describe_model(engine.file(), engine.config());
-  context.backend = info.name;
-  context.device = info.device;
+  for (const auto& backend : engine.backends()) {
+    const BackendInfo& info = backend->info();
+    context.backend += (context.backend.empty() ? "" : "+") + info.name;
+    context.device += (context.device.empty() ? "" : "; ") + info.device;
+  }
   context.model_size = engine.weights().size();
   context.parameter_count = engine.weights().parameter_count();
   context.batch = engine.options().batch;
@@ -60,17 +70,27 @@ BenchContext context_of(Engine& engine, const ModelOptions& options) {
   return context;
 }
 
+// What the tests need of the engine, where the command line leaves it open.
+void fit_engine(EngineOptions& engine, const std::vector<BenchmarkTest>& tests, uint32_t parallel) {
+  if (engine.context == 0)
+    for (const BenchmarkTest& test : tests)
+      engine.context = std::max(engine.context, test.depth + test.tokens_each());
+  if (parallel == 1) return;
+  engine.sequences = engine.max_outputs = parallel;
+  engine.max_rounds = kRounds;
+}
+
 void run_bench(BenchOptions& options) {
   const BenchFormat format = parse_bench_format(options.format);
   const std::vector<BenchmarkTest> tests = tests_of(options);
-  if (options.model.engine.context == 0)
-    for (const BenchmarkTest& test : tests)
-      options.model.engine.context =
-          std::max(options.model.engine.context, test.depth + test.tokens());
+  fit_engine(options.model.engine, tests, options.parallel);
   const std::unique_ptr<Engine> engine = open_engine(options.model);
   for (const BenchmarkTest& test : tests) check_fits(*engine, test);
   BenchContext context = context_of(*engine, options.model);
-  context.read_bandwidth = engine->backends().front()->measure_read_bandwidth();
+  const std::vector<double> bandwidths = measure_bandwidths(*engine);
+  // Of a plan over several devices no single bandwidth is the bound.
+  context.read_bandwidth = bandwidths.size() == 1 ? bandwidths.front() : 0;
+  start_trace(*engine, options.trace);
 
   print(bench_header(format, context));
   std::string details;
@@ -78,12 +98,15 @@ void run_bench(BenchOptions& options) {
     const BenchmarkResult result = run_benchmark(*engine, tests[i], options.repetitions);
     if (result.samples_ns.empty()) break;
     const uint64_t bytes = bytes_per_token(*engine, tests[i].depth + tests[i].generate / 2);
-    print(bench_row(format, context, result, bytes, i == 0));
+    const std::vector<DeviceReport> devices = device_reports(*engine, result, bandwidths);
+    print(bench_row(format, context, {result, bytes, devices}, i == 0));
     flush_stdout();
     details += bench_details(context, result, bytes);
+    details += "\n" + device_tables(devices, result) + "\n";
   }
   if (format == BenchFormat::kMarkdown && !details.empty()) print("\n" + details);
   print(bench_footer(format, context));
+  write_trace(*engine, options.trace, bandwidths);
   if (options.model.verbose) report_devices(*engine);
   if (interrupted()) {
     flush_stdout();
@@ -117,6 +140,12 @@ void add_bench_command(CLI::App& app) {
       ->type_name("N")
       ->capture_default_str()
       ->check(whole_number(1, 1000));
+  command
+      ->add_option("--parallel", options->parallel, "sequences that prompt and generate together")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(whole_number(1, 256));
+  add_trace_options(*command, options->trace);
   command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
       ->type_name("FORMAT")
       ->capture_default_str();

@@ -14,6 +14,7 @@ namespace tandem {
 namespace {
 
 constexpr double kGib = 1024.0 * 1024.0 * 1024.0, kMib = 1024.0 * 1024.0;
+constexpr uint32_t kMicroBatch = 512;  // llama-bench's default, which has no column
 
 struct Column {
   std::string title;
@@ -49,7 +50,7 @@ std::vector<Column> columns(const BenchContext& c, const BenchmarkResult* result
     list.push_back({"type_k", 6, true, std::string(c.kv)});
     list.push_back({"type_v", 6, true, std::string(c.kv)});
   }
-  if (c.micro_batch != EngineOptions{}.micro_batch)
+  if (c.micro_batch != kMicroBatch)
     list.push_back({"n_ubatch", 8, true, std::to_string(c.micro_batch)});
   list.push_back({"test", 15, true, test});
   list.push_back({"t/s", 20, true, speed});
@@ -129,6 +130,7 @@ Json bench_record(const BenchContext& c, const BenchmarkResult& result, uint64_t
                  {"n_prompt", result.test.prompt},
                  {"n_gen", result.test.generate},
                  {"n_depth", result.test.depth},
+                 {"n_parallel", result.test.parallel},
                  {"test_time", result.start_time},
                  {"avg_ns", static_cast<uint64_t>(time.mean)},
                  {"stddev_ns", static_cast<uint64_t>(time.deviation)},
@@ -138,7 +140,9 @@ Json bench_record(const BenchContext& c, const BenchmarkResult& result, uint64_t
   record["samples_ts"] = speeds;
   // Of generation alone; 0 otherwise, so that every record has the same fields.
   const bool generation = result.test.generate > 0 && result.test.prompt == 0;
-  const double rate = generation ? static_cast<double>(bytes) * speed.mean : 0;
+  // Sequences that generate together read the weights once.
+  const double rate =
+      generation ? static_cast<double>(bytes) * speed.mean / result.test.parallel : 0;
   record["bytes_per_token"] = generation ? bytes : 0;
   record["gb_per_s"] = rate / 1e9;
   record["read_gb_per_s"] = c.read_bandwidth / 1e9;
@@ -159,25 +163,26 @@ std::string bench_header(BenchFormat format, const BenchContext& context) {
   return titles + "\n" + rule + "\n";
 }
 
-std::string bench_row(BenchFormat format, const BenchContext& context,
-                      const BenchmarkResult& result, uint64_t bytes, bool first) {
-  const Json record = bench_record(context, result, bytes);
+std::string bench_row(BenchFormat format, const BenchContext& context, const BenchRow& row,
+                      bool first) {
+  Json record = bench_record(context, row.result, row.bytes_per_token);
+  record["device_use"] = to_json(row.devices);
   if (format == BenchFormat::kJson) return (first ? "" : ",\n") + to_text(record, true);
   if (format == BenchFormat::kJsonLines) return to_text(record) + "\n";
   if (format == BenchFormat::kCsv) {
     std::vector<std::string> names, values;
     for (const auto& [key, value] : record.items()) {
-      if (value.is_array()) continue;  // samples and ids: in JSON only, as llama-bench does
+      if (value.is_array()) continue;  // samples, ids, devices: in JSON only, as llama-bench does
       names.push_back(key);
       values.push_back(csv_field(value));
     }
     return (first ? fmt::format("{}\n", fmt::join(names, ",")) : "") +
            fmt::format("{}\n", fmt::join(values, ","));
   }
-  std::string row = "|";
-  for (const Column& column : columns(context, &result))
-    row += cell(column.text, column.width, column.right);
-  return row + "\n";
+  std::string cells = "|";
+  for (const Column& column : columns(context, &row.result))
+    cells += cell(column.text, column.width, column.right);
+  return cells + "\n";
 }
 
 std::string bench_details(const BenchContext& context, const BenchmarkResult& result,

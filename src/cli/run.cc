@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/sampling_options.h"
 #include "cli/text_input.h"
+#include "cli/trace_options.h"
 #include "engine/generate.h"
 #include "model/chat_template.h"
 #include "model/tokenizer.h"
@@ -26,6 +27,7 @@ struct RunOptions {
   SamplingOptions sampling;
   std::string system;
   bool chat = false, json = false;
+  TraceOptions trace;
 };
 
 std::vector<int32_t> encode(const Prompt& prompt, const RunOptions& options,
@@ -65,6 +67,7 @@ void run(RunOptions& options) {
   const std::unique_ptr<Engine> engine = open_engine(options.model);
   const Tokenizer tokenizer(read_vocabulary(engine->file()));
   const std::vector<int32_t> ids = encode(prompt, options, tokenizer);
+  start_trace(*engine, options.trace);
   Session session(*engine);
   const GenerateResult result =
       Generator(session, tokenizer, generation).generate(ids, [&](std::string_view text) {
@@ -77,6 +80,7 @@ void run(RunOptions& options) {
   else
     print("\n");
   flush_stdout();
+  if (options.trace.wanted()) write_trace(*engine, options.trace, measure_bandwidths(*engine));
   if (options.model.verbose) {
     report(result);
     report_devices(*engine);
@@ -99,6 +103,7 @@ void add_run_command(CLI::App& app) {
       ->type_name("TEXT")
       ->needs(chat);
   add_sampling_options(*command, options->sampling);
+  add_trace_options(*command, options->trace);
   command->add_flag("--json", options->json, "print text, ids and timings as JSON");
   command->callback([options] { run(*options); });
 }

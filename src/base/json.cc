@@ -50,7 +50,7 @@ Json parse_json(std::string_view text, std::string_view where) {
     const size_t line_start = text.rfind('\n', at == 0 ? 0 : at - 1);
     const size_t column = line_start == std::string_view::npos ? at + 1 : at - line_start;
     std::string reason = error.what();
-    if (const size_t colon = reason.rfind(": "); colon != std::string::npos)
+    if (const size_t colon = reason.find(": "); colon != std::string::npos)
       reason = reason.substr(colon + 2);
     throw Error(ErrorCode::kInvalidFile,
                 fmt::format("{}:{}:{}: not valid JSON: {}", where, line, column, reason));

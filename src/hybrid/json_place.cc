@@ -15,10 +15,9 @@
 
 namespace tandem {
 
-void JsonPlace::fail(std::string_view problem) const {
+void JsonPlace::fail(std::string_view problem, ErrorCode code) const {
   throw Error(
-      ErrorCode::kInvalidFile,
-      fmt::format("{}: {} {}", file_, pointer_.empty() ? "the document" : pointer_, problem));
+      code, fmt::format("{}: {} {}", file_, pointer_.empty() ? "the document" : pointer_, problem));
 }
 
 std::optional<JsonPlace> JsonPlace::find(std::string_view key) const {
@@ -39,6 +38,10 @@ void JsonPlace::allow_only(std::initializer_list<std::string_view> keys) const {
     if (std::find(keys.begin(), keys.end(), key) == keys.end())
       fail(fmt::format("has an unknown member \"{}\"; remove it or correct its name", key));
 }
+
+bool JsonPlace::is_array() const { return value_->is_array(); }
+
+bool JsonPlace::is_text() const { return value_->is_string(); }
 
 std::vector<JsonPlace> JsonPlace::items() const {
   if (!value_->is_array()) fail("is no array");

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace tandem {
@@ -24,6 +25,8 @@ class JsonPlace {
   std::optional<JsonPlace> find(std::string_view key) const;
   // Throws when the object has a member of another name: a misspelt one must not be ignored.
   void allow_only(std::initializer_list<std::string_view> keys) const;
+  bool is_array() const;
+  bool is_text() const;
   std::vector<JsonPlace> items() const;   // of an array
   std::vector<std::string> keys() const;  // of an object
 
@@ -32,8 +35,8 @@ class JsonPlace {
   bool flag() const;
   std::string text() const;  // not empty
 
-  // Throws "FILE: /place PROBLEM".
-  [[noreturn]] void fail(std::string_view problem) const;
+  // Throws "FILE: /place PROBLEM", with another code where that says more.
+  [[noreturn]] void fail(std::string_view problem, ErrorCode code = ErrorCode::kInvalidFile) const;
 
  private:
   JsonPlace(const Json& value, std::string file, std::string pointer)

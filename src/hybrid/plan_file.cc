@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json_value.h"
+#include "hybrid/json_place.h"
 #include "model/kv_cache.h"
 
 namespace tandem {
@@ -39,198 +40,145 @@ struct Rule {
   }
 };
 
-// Takes one document apart. Every failure names the file and the JSON pointer of the place.
+// Takes one document apart.
 class PlanReader {
  public:
-  PlanReader(const Json& root, const std::string& file_name, const ModelConfig& config)
-      : root_(root),
-        file_name_(file_name),
+  PlanReader(const Json& document, const std::string& file_name, const ModelConfig& config)
+      : root_(document, file_name),
         layer_count_(static_cast<uint32_t>(config.layers.size())),
         nodes_(forward_pass(layer_count_)) {}
 
   Plan read() {
-    constexpr std::array<std::string_view, 7> kKeys = {
-        "model", "devices", "chunk", "pipeline_depth", "kv", "prefill", "decode"};
-    check_object(root_, "", kKeys);
+    root_.allow_only({"model", "devices", "chunk", "pipeline_depth", "kv", "prefill", "decode"});
     read_model();
     read_devices();
-    if (root_.contains("chunk")) plan_.chunk = number(root_["chunk"], "/chunk", 1, kMaxChunk);
-    if (root_.contains("pipeline_depth"))
-      plan_.pipeline_depth = number(root_["pipeline_depth"], "/pipeline_depth", 1, kMaxDepth);
-    if (root_.contains("kv")) read_kv();
-    plan_.prefill = read_phase("prefill");
-    plan_.decode = read_phase("decode");
+    if (const auto chunk = root_.find("chunk"))
+      plan_.chunk = static_cast<uint32_t>(chunk->whole(1, kMaxChunk));
+    if (const auto depth = root_.find("pipeline_depth"))
+      plan_.pipeline_depth = static_cast<uint32_t>(depth->whole(1, kMaxDepth));
+    if (const auto kv = root_.find("kv")) {
+      plan_.kv = find_kv_type(kv->text());
+      if (!plan_.kv) kv->fail(fmt::format("is none of {}", kKvTypeNames));
+    }
+    plan_.prefill = read_phase(root_.at("prefill"));
+    plan_.decode = read_phase(root_.at("decode"));
     return plan_;
   }
 
  private:
-  [[noreturn]] void fail(std::string_view place, std::string_view reason,
-                         ErrorCode code = ErrorCode::kInvalidFile) const {
-    throw Error(code,
-                fmt::format("{}: {}{}{}", file_name_, place, place.empty() ? "" : ": ", reason));
-  }
-
-  // An object with no other keys than these.
-  void check_object(const Json& value, const std::string& place,
-                    std::span<const std::string_view> keys) const {
-    if (!value.is_object())
-      fail(place, fmt::format("{} is no object; docs/execution-plan.md shows one",
-                              place.empty() ? "the plan" : "the rule"));
-    for (const auto& [key, entry] : value.items())
-      if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        fail(fmt::format("{}/{}", place, key),
-             fmt::format("unknown key; there are {}", fmt::join(keys, ", ")));
-  }
-
-  const Json& require(const Json& object, const std::string& place, const char* key) const {
-    const auto entry = object.find(key);
-    if (entry == object.end()) fail(place, fmt::format("the key \"{}\" is missing; add it", key));
-    return *entry;
-  }
-
-  std::string text(const Json& value, const std::string& place) const {
-    if (!value.is_string()) fail(place, fmt::format("{} is no text in quotes", to_text(value)));
-    return value.get<std::string>();
-  }
-
-  uint32_t number(const Json& value, const std::string& place, uint32_t least,
-                  uint32_t most) const {
-    if (!value.is_number_unsigned() || value.get<uint64_t>() < least ||
-        value.get<uint64_t>() > most)
-      fail(place, fmt::format("{} is no whole number from {} to {}", to_text(value), least, most));
-    return value.get<uint32_t>();
-  }
-
-  const Json& list(const Json& value, const std::string& place) const {
-    if (!value.is_array() || value.empty())
-      fail(place, fmt::format("{} is no list with entries", to_text(value).substr(0, 40)));
-    return value;
-  }
-
   void read_model() {
+    const JsonPlace model = root_.at("model");
+    plan_.model = model.text();
     const std::string expected = model_label(layer_count_);
-    plan_.model = text(require(root_, "", "model"), "/model");
     if (plan_.model != expected)
-      fail("/model",
-           fmt::format("the plan is for \"{}\" and the model is \"{}\" ({} layers); give a plan "
-                       "for this model, `tandem plan` makes one",
-                       plan_.model, expected, layer_count_),
-           ErrorCode::kUsage);
+      model.fail(fmt::format("is \"{}\" and the model is \"{}\" ({} layers); give a plan for this "
+                             "model, `tandem plan` makes one",
+                             plan_.model, expected, layer_count_),
+                 ErrorCode::kUsage);
   }
 
   void read_devices() {
-    const Json& devices = list(require(root_, "", "devices"), "/devices");
-    if (devices.size() > kMaxDevices)
-      fail("/devices",
-           fmt::format("{} devices, at most {} are allowed", devices.size(), kMaxDevices));
-    for (size_t i = 0; i < devices.size(); ++i) {
-      const std::string place = fmt::format("/devices/{}", i);
-      const std::string name = text(devices[i], place);
+    const JsonPlace devices = root_.at("devices");
+    for (const JsonPlace& device : devices.items()) {
+      const std::string name = device.text();
       if (std::find(plan_.devices.begin(), plan_.devices.end(), name) != plan_.devices.end())
-        fail(place, fmt::format("\"{}\" is listed already; remove one of them", name));
+        device.fail(fmt::format("is \"{}\", which is listed already; remove one of them", name));
       plan_.devices.push_back(name);
     }
+    if (plan_.devices.empty() || plan_.devices.size() > kMaxDevices)
+      devices.fail(
+          fmt::format("lists {} devices, expected 1 to {}", plan_.devices.size(), kMaxDevices));
   }
 
-  void read_kv() {
-    const std::string name = text(root_["kv"], "/kv");
-    plan_.kv = find_kv_type(name);
-    if (!plan_.kv) fail("/kv", fmt::format("cache type \"{}\" is none of {}", name, kKvTypeNames));
-  }
-
-  std::vector<uint32_t> read_phase(const char* phase) const {
+  std::vector<uint32_t> read_phase(const JsonPlace& phase) const {
     constexpr uint32_t kNone = UINT32_MAX;
-    const std::string place = fmt::format("/{}", phase);
-    const Json& rules = list(require(root_, "", phase), place);
     std::vector<uint32_t> devices(nodes_.size(), kNone), rule_of(nodes_.size(), kNone);
+    const std::vector<JsonPlace> rules = phase.items();
     for (uint32_t r = 0; r < rules.size(); ++r) {
-      const std::string rule_place = fmt::format("{}/{}", place, r);
-      const Rule rule = read_rule(rules[r], rule_place);
+      const Rule rule = read_rule(rules[r]);
       for (size_t i = 0; i < nodes_.size(); ++i) {
         if (!rule.covers(nodes_[i])) continue;
         if (rule_of[i] != kNone)
-          fail(rule_place, fmt::format("{} is covered by {}/{} already; remove it from one of them",
-                                       node_name(nodes_[i]), place, rule_of[i]));
+          rules[r].fail(fmt::format("covers {}, as rule {} does; remove it from one of them",
+                                    node_name(nodes_[i]), rule_of[i]));
         rule_of[i] = r;
         devices[i] = rule.device;
       }
     }
     const auto left_out = std::find(rule_of.begin(), rule_of.end(), kNone);
     if (left_out != rule_of.end())
-      fail(place, fmt::format("no rule covers {}; {} of {} nodes are left out: give each a device",
-                              node_name(nodes_[static_cast<size_t>(left_out - rule_of.begin())]),
-                              std::count(rule_of.begin(), rule_of.end(), kNone), nodes_.size()));
+      phase.fail(fmt::format("has no rule for {}; {} of {} nodes are left out: give each a device",
+                             node_name(nodes_[static_cast<size_t>(left_out - rule_of.begin())]),
+                             std::count(rule_of.begin(), rule_of.end(), kNone), nodes_.size()));
     return devices;
   }
 
-  Rule read_rule(const Json& value, const std::string& place) const {
-    constexpr std::array<std::string_view, 3> kKeys = {"nodes", "layers", "device"};
-    check_object(value, place, kKeys);
+  Rule read_rule(const JsonPlace& place) const {
+    place.allow_only({"nodes", "layers", "device"});
     Rule rule;
-    const Json& names = list(require(value, place, "nodes"), place + "/nodes");
-    for (size_t i = 0; i < names.size(); ++i)
-      rule.ops.push_back(read_op(names[i], rule.ops, fmt::format("{}/nodes/{}", place, i)));
-    const bool layered = in_layer(rule.ops.front());
-    if (layered)
-      rule.layers = read_layers(require(value, place, "layers"), place + "/layers");
-    else if (value.contains("layers"))
-      fail(place + "/layers", "embed and head are not part of a layer; remove the key");
-    const std::string device = text(require(value, place, "device"), place + "/device");
-    const auto at = std::find(plan_.devices.begin(), plan_.devices.end(), device);
+    const JsonPlace nodes = place.at("nodes");
+    for (const JsonPlace& node : nodes.items()) rule.ops.push_back(read_op(node, rule.ops));
+    if (rule.ops.empty()) nodes.fail("is an empty list; name a node");
+    if (in_layer(rule.ops.front()))
+      rule.layers = read_layers(place.at("layers"));
+    else if (const auto layers = place.find("layers"))
+      layers->fail("is given for embed and head, which are not part of a layer; remove it");
+    const JsonPlace device = place.at("device");
+    const auto at = std::find(plan_.devices.begin(), plan_.devices.end(), device.text());
     if (at == plan_.devices.end())
-      fail(place + "/device", fmt::format("\"{}\" is not in /devices, which has {}; add it there",
-                                          device, fmt::join(plan_.devices, ", ")));
+      device.fail(fmt::format("is \"{}\", which /devices lacks: it has {}; add it there",
+                              device.text(), fmt::join(plan_.devices, ", ")));
     rule.device = static_cast<uint32_t>(at - plan_.devices.begin());
     return rule;
   }
 
   // `before` are the rule's nodes so far.
-  Op read_op(const Json& value, const std::vector<Op>& before, const std::string& place) const {
-    const std::string name = text(value, place);
+  static Op read_op(const JsonPlace& place, const std::vector<Op>& before) {
+    const std::string name = place.text();
     const auto op = std::find_if(kNodeOps.begin(), kNodeOps.end(),
                                  [&](Op o) { return op_info(o).name == name; });
     if (op == kNodeOps.end())
-      fail(place, fmt::format("there is no node \"{}\"; there are embed, qkv, core, out, ffn, head",
-                              name));
+      place.fail(fmt::format("is \"{}\"; the nodes are embed, qkv, core, out, ffn and head", name));
     if (std::find(before.begin(), before.end(), *op) != before.end())
-      fail(place, fmt::format("\"{}\" is listed already; remove one of them", name));
+      place.fail(fmt::format("is \"{}\", which is listed already; remove one of them", name));
     if (!before.empty() && in_layer(*op) != in_layer(before.front()))
-      fail(place, "nodes of layers, and embed and head, which have none, need rules of their own");
+      place.fail("mixes nodes of layers with embed or head; give those rules of their own");
     return *op;
   }
 
   // "all", "0-15,20" or [0, 15].
-  std::vector<LayerRange> read_layers(const Json& value, const std::string& place) const {
-    std::vector<LayerRange> ranges;
+  std::vector<LayerRange> read_layers(const JsonPlace& place) const {
     const uint32_t last = layer_count_ - 1;
-    if (value.is_array() && value.size() == 2) {
-      ranges.push_back(
-          {number(value[0], place + "/0", 0, last), number(value[1], place + "/1", 0, last)});
-    } else if (value.is_string() && value == "all") {
+    std::vector<LayerRange> ranges;
+    if (place.is_array()) {
+      const std::vector<JsonPlace> ends = place.items();
+      if (ends.size() != 2) place.fail(kNoLayers);
+      ranges.push_back({static_cast<uint32_t>(ends[0].whole(0, last)),
+                        static_cast<uint32_t>(ends[1].whole(0, last))});
+    } else if (!place.is_text()) {
+      place.fail(kNoLayers);
+    } else if (place.text() == "all") {
       ranges.push_back({0, last});
-    } else if (value.is_string()) {
-      ranges = parse_ranges(value.get<std::string>(), place);
     } else {
-      fail(place, fmt::format("{} is none of \"all\", \"0-15,20\" and [0, 15]",
-                              to_text(value).substr(0, 40)));
+      ranges = parse_ranges(place);
     }
     for (const LayerRange& range : ranges) {
       if (range.second > last)
-        fail(place, fmt::format("layer {} is beyond the model's last, {}", range.second, last));
+        place.fail(fmt::format("has layer {}; the model's last is {}", range.second, last));
       if (range.first > range.second)
-        fail(place, fmt::format("{}-{} runs backwards", range.first, range.second));
+        place.fail(fmt::format("has {}-{}, which runs backwards", range.first, range.second));
     }
     return ranges;
   }
 
-  std::vector<LayerRange> parse_ranges(const std::string& text, const std::string& place) const {
+  static std::vector<LayerRange> parse_ranges(const JsonPlace& place) {
+    const std::string text = place.text();
     std::vector<LayerRange> ranges;
     const char* at = text.data();
     const char* const end = at + text.size();
     const auto take = [&](uint32_t& layer) {
       const auto [next, problem] = std::from_chars(at, end, layer);
-      if (problem != std::errc())
-        fail(place, fmt::format("\"{}\" is none of \"all\", \"0-15,20\" and [0, 15]", text));
+      if (problem != std::errc()) place.fail(kNoLayers);
       at = next;
     };
     do {
@@ -244,13 +192,13 @@ class PlanReader {
       }
       ranges.push_back(range);
     } while (at != end && *at == ',');
-    if (at != end)
-      fail(place, fmt::format("\"{}\" is none of \"all\", \"0-15,20\" and [0, 15]", text));
+    if (at != end) place.fail(kNoLayers);
     return ranges;
   }
 
-  const Json& root_;
-  const std::string& file_name_;
+  static constexpr std::string_view kNoLayers = "is none of \"all\", \"0-15,20\" and [0, 15]";
+
+  JsonPlace root_;
   uint32_t layer_count_;
   std::vector<Node> nodes_;
   Plan plan_;

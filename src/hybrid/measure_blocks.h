@@ -25,8 +25,8 @@ struct BlockBenchOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
 
-// Takes some nodes of each kind at a time, not the whole model, into a device's memory. Devices that
-// decline a node get the reason in the table. Throws as backends do.
+// Takes some nodes of each kind at a time, not the whole model, into a device's memory. Devices
+// that decline a node get the reason in the table. Throws as backends do.
 CostTable measure_costs(const ModelConfig& config, const ModelWeights& weights,
                         std::span<Backend* const> backends, const BlockBenchOptions& options);
 

@@ -39,7 +39,7 @@ void Operation::set(std::string key, Attribute value) {
       return;
     }
   }
-  attributes.emplace_back(std::move(key), std::move(value));
+  attributes.push_back({std::move(key), std::move(value)});
 }
 
 const Block* Region::find_block(std::string_view label) const {

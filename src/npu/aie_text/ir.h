@@ -29,6 +29,8 @@ struct Type {
   int64_t byte_count() const;     // element_count() times the element's bytes
 };
 
+struct NamedAttribute;
+
 struct Attribute {
   enum class Kind : uint8_t {
     kUnit,
@@ -48,11 +50,16 @@ struct Attribute {
   double real = 0;
   std::string text;
   std::vector<Attribute> items;
-  std::vector<std::pair<std::string, Attribute>> fields;
+  std::vector<NamedAttribute> fields;
   Type type;
   SourceLocation location;
 
   const Attribute* field(std::string_view name) const;
+};
+
+struct NamedAttribute {
+  std::string key;
+  Attribute value;
 };
 
 using ValueId = int;
@@ -69,7 +76,7 @@ struct Operation {
   SourceLocation location;
   std::vector<ValueId> operands;
   std::vector<ValueId> results;
-  std::vector<std::pair<std::string, Attribute>> attributes;
+  std::vector<NamedAttribute> attributes;
   std::vector<Successor> successors;
   std::vector<std::unique_ptr<Region>> regions;
 

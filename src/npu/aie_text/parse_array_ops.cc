@@ -3,40 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <map>
-
-#include "npu/aie_text/parser.h"
+#include "npu/aie_text/parse_pieces.h"
 
 namespace tandem::npu::mlir {
 namespace {
 
 using Kind = Attribute::Kind;
-
-const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
-
-void set_integer(Parser& p, Operation& op, const char* key, std::string_view what) {
-  const SourceLocation location = p.token().location;
-  const int64_t value = p.take_integer(what);
-  if (p.accept(":")) p.parse_type();
-  op.set(key, integer_attribute(value, location));
-}
-
-void set_word(Parser& p, Operation& op, const char* key, std::string_view what) {
-  const SourceLocation location = p.token().location;
-  op.set(key, string_attribute(p.take_word(what), Kind::kWord, location));
-}
-
-void set_symbol(Parser& p, Operation& op, const char* key, std::string_view what) {
-  const SourceLocation location = p.token().location;
-  op.set(key, string_attribute(p.take_symbol(what), Kind::kSymbol, location));
-}
-
-// "DMA : 0"
-void set_port(Parser& p, Operation& op, const char* bundle, const char* channel) {
-  set_word(p, op, bundle, "a port (DMA, Core, TileControl, South, ...)");
-  p.expect(":", "between a port and its channel");
-  set_integer(p, op, channel, "a channel number");
-}
 
 void module_op(Parser& p, Operation& op) {
   if (p.token().kind == TokenKind::kSymbol) set_symbol(p, op, "sym_name", "a name");
@@ -78,35 +50,15 @@ void logical_tile(Parser& p, Operation& op) {
   p.set_result_types(op, kIndexType);
 }
 
-// "(%tile) { region } {attributes}"
-void tile_region(Parser& p, Operation& op) {
-  p.expect("(", "after " + op.name);
-  p.add_operand(op);
-  p.expect(")", "after the tile");
-  p.parse_region(op);
-  p.parse_optional_attributes(op);
-  p.set_result_types(op, kIndexType);
-}
-
 void end(Parser& p, Operation& op) { p.parse_optional_attributes(op); }
 
 void buffer(Parser& p, Operation& op) {
-  if (op.name == "aie.buffer") {
-    p.expect("(", "after aie.buffer");
-    p.add_operand(op);
-    p.expect(")", "after the tile");
-  }
+  if (op.name == "aie.buffer") tile_in_parentheses(p, op);
   p.parse_optional_attributes(op);
   p.expect(":", "before the buffer's type");
   p.set_result_types(op, p.parse_type());
-  op.set("type", Attribute{Kind::kType,
-                           0,
-                           0,
-                           "",
-                           {},
-                           {},
-                           op.results.empty() ? Type{} : p.type_of(op.results[0]),
-                           op.location});
+  op.set("type",
+         type_attribute(op.results.empty() ? Type{} : p.type_of(op.results[0]), op.location));
   if (p.accept("=")) op.set("initial_value", p.parse_attribute());
 }
 
@@ -189,9 +141,7 @@ void shim_dma_allocation(Parser& p, Operation& op) {
   p.expect("(", "after the allocation's name");
   p.add_operand(op);
   p.expect(",", "after the tile");
-  set_word(p, op, "channel_dir", "S2MM or MM2S");
-  p.expect(",", "after the direction");
-  set_integer(p, op, "channel_index", "the channel number");
+  set_channel(p, op, "channel_dir", "channel_index");
   if (p.accept(",")) op.set("packet", p.parse_struct());
   p.expect(")", "to close aie.shim_dma_allocation");
   p.parse_optional_attributes(op);
@@ -204,7 +154,7 @@ void dma_bd(Parser& p, Operation& op) {
   const SourceLocation location = p.token().location;
   const Type type = p.parse_type();
   p.note_type_use(op.operands[0], type, location);
-  op.set("type", Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+  op.set("type", type_attribute(type, location));
   // Positional: offset, length, dimensions, padding; then the named pad_value.
   for (int position = 0; p.accept(","); ++position) {
     if (p.token().is("[")) {
@@ -235,9 +185,7 @@ void dma_bd_packet(Parser& p, Operation& op) {
 
 void dma_start(Parser& p, Operation& op) {
   p.expect("(", "after aie.dma_start");
-  set_word(p, op, "channel_dir", "S2MM or MM2S");
-  p.expect(",", "after the direction");
-  set_integer(p, op, "channel_index", "the channel number");
+  set_channel(p, op, "channel_dir", "channel_index");
   for (int i = 0; i < 2; ++i) {
     p.expect(",", "before a block");
     op.successors.push_back(p.parse_successor());
@@ -253,9 +201,7 @@ void dma_start(Parser& p, Operation& op) {
 
 void dma(Parser& p, Operation& op) {
   p.expect("(", "after aie.dma");
-  set_word(p, op, "channel_dir", "S2MM or MM2S");
-  p.expect(",", "after the direction");
-  set_integer(p, op, "channel_index", "the channel number");
+  set_channel(p, op, "channel_dir", "channel_index");
   p.expect(")", "after the channel");
   p.parse_optional_attributes(op);
   p.expect("[", "before the descriptors of aie.dma");
@@ -300,7 +246,7 @@ void objectfifo(Parser& p, Operation& op) {
   const Type type = p.parse_type();
   if (type.kind != Type::Kind::kObjectFifo)
     p.fail_at(location, "expected !aie.objectfifo<memref<...>>");
-  op.set("elemType", Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+  op.set("elemType", type_attribute(type, location));
   if (p.accept("=")) op.set("initValues", p.parse_attribute());
 }
 
@@ -377,7 +323,7 @@ void event(Parser& p, Operation& op) {
   p.parse_optional_attributes(op);
 }
 
-const std::map<std::string_view, OperationParser> kParsers = {
+const OperationParsers kParsers = {
     {"module", module_op},
     {"builtin.module", module_op},
     {"aie.device", device},
@@ -418,9 +364,6 @@ const std::map<std::string_view, OperationParser> kParsers = {
 
 }  // namespace
 
-OperationParser find_array_parser(std::string_view name) {
-  const auto found = kParsers.find(name);
-  return found == kParsers.end() ? nullptr : found->second;
-}
+OperationParser find_array_parser(std::string_view name) { return find_in(kParsers, name); }
 
 }  // namespace tandem::npu::mlir

@@ -2,25 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <map>
-
 #include "npu/aie_text/affine.h"
-#include "npu/aie_text/parser.h"
+#include "npu/aie_text/parse_pieces.h"
 
 namespace tandem::npu::mlir {
 namespace {
 
 using Kind = Attribute::Kind;
 
-const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
-const Type kBoolType{Type::Kind::kScalar, {ScalarType::Kind::kSigned, 1}, {}, {}, 0};
-
 void cast(Parser& p, Operation& op) {
   p.add_operand(op);
   p.parse_optional_attributes(op);
   p.expect(":", "before the types of " + op.name);
   const SourceLocation location = p.token().location;
-  op.set("from", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  op.set("from", type_attribute(p.parse_type(), location));
   p.expect_identifier(op.name.ends_with("_shape") ? "into" : "to", "between the types");
   p.set_result_types(op, p.parse_type());
 }
@@ -171,11 +166,6 @@ void switch_branch(Parser& p, Operation& op) {
 
 // ---- memref ----
 
-void indices(Parser& p, Operation& op) {
-  p.expect("[", "before the indices");
-  p.parse_operands_until(op, "]");
-}
-
 void memref_load(Parser& p, Operation& op) {
   p.add_operand(op);
   indices(p, op);
@@ -214,7 +204,7 @@ void memref_global(Parser& p, Operation& op) {
   const SourceLocation location = p.token().location;
   op.set("sym_name", string_attribute(p.take_symbol("the global's name"), Kind::kSymbol, location));
   p.expect(":", "before the global's type");
-  op.set("type", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  op.set("type", type_attribute(p.parse_type(), location));
   if (p.accept("=") && !p.accept_identifier("uninitialized"))
     op.set("initial_value", p.parse_attribute());
   p.parse_optional_attributes(op);
@@ -227,23 +217,6 @@ void memref_get_global(Parser& p, Operation& op) {
   p.set_result_types(op, p.parse_type());
 }
 
-// "[0, %i]" with static numbers or operands; words "%" stand for the next operand.
-void mixed_list(Parser& p, Operation& op, const char* key) {
-  Attribute list;
-  list.kind = Kind::kArray;
-  p.expect("[", "before a list of indices");
-  while (!p.accept("]")) {
-    if (p.token().kind == TokenKind::kValue) {
-      p.add_operand(op);
-      list.items.push_back(string_attribute("%", Kind::kWord));
-    } else {
-      list.items.push_back(integer_attribute(p.take_integer("an index")));
-    }
-    if (!p.token().is("]")) p.expect(",", "between indices");
-  }
-  op.set(key, std::move(list));
-}
-
 void memref_subview(Parser& p, Operation& op) {
   p.add_operand(op);
   mixed_list(p, op, "static_offsets");
@@ -252,7 +225,7 @@ void memref_subview(Parser& p, Operation& op) {
   p.parse_optional_attributes(op);
   p.expect(":", "before the types");
   const SourceLocation location = p.token().location;
-  op.set("from", Attribute{Kind::kType, 0, 0, "", {}, {}, p.parse_type(), location});
+  op.set("from", type_attribute(p.parse_type(), location));
   p.expect_identifier("to", "between the types");
   p.set_result_types(op, p.parse_type());
 }
@@ -314,7 +287,7 @@ void func_func(Parser& p, Operation& op) {
     const Type type = p.parse_type();
     if (p.token().is("{")) p.parse_dictionary();
     arguments.emplace_back(name, type);
-    types.items.push_back(Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+    types.items.push_back(type_attribute(type, location));
     if (!p.token().is(")")) p.expect(",", "between arguments");
   }
   op.set("arguments", std::move(types));
@@ -322,7 +295,7 @@ void func_func(Parser& p, Operation& op) {
     Attribute results;
     results.kind = Kind::kArray;
     for (const Type& type : p.parse_type_list())
-      results.items.push_back(Attribute{Kind::kType, 0, 0, "", {}, {}, type, location});
+      results.items.push_back(type_attribute(type, location));
     op.set("results", std::move(results));
   }
   // A body and an attribute dictionary both open with '{'; only "attributes {" is a dictionary.
@@ -401,7 +374,7 @@ void affine_apply(Parser& p, Operation& op) {
   p.set_result_types(op, kIndexType);
 }
 
-const std::map<std::string_view, OperationParser> kParsers = {
+const OperationParsers kParsers = {
     {"scf.for", scf_for},
     {"scf.while", scf_while},
     {"scf.if", scf_if},
@@ -436,9 +409,6 @@ const std::map<std::string_view, OperationParser> kParsers = {
 
 }  // namespace
 
-OperationParser find_core_parser(std::string_view name) {
-  const auto found = kParsers.find(name);
-  return found == kParsers.end() ? nullptr : found->second;
-}
+OperationParser find_core_parser(std::string_view name) { return find_in(kParsers, name); }
 
 }  // namespace tandem::npu::mlir

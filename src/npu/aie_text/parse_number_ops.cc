@@ -2,21 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <map>
-
-#include "npu/aie_text/parser.h"
+#include "npu/aie_text/parse_pieces.h"
 
 namespace tandem::npu::mlir {
 namespace {
 
 using Kind = Attribute::Kind;
-
-const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
-const Type kBoolType{Type::Kind::kScalar, {ScalarType::Kind::kSigned, 1}, {}, {}, 0};
-
-Attribute type_attribute(const Type& type, SourceLocation location) {
-  return Attribute{Kind::kType, 0, 0, "", {}, {}, type, location};
-}
 
 // overflow<nsw>, fastmath<fast>: hints without a meaning here.
 void skip_hint(Parser& p) {
@@ -60,8 +51,7 @@ void unary(Parser& p, Operation& op) {
 
 void compare(Parser& p, Operation& op) {
   const SourceLocation location = p.token().location;
-  op.set("predicate",
-         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
+  set_word(p, op, "predicate", "a predicate (eq, slt, ...)");
   p.expect(",", "after the predicate");
   binary(p, op);
   Type type = op.results.empty() ? kIndexType : p.type_of(op.results[0]);
@@ -123,20 +113,13 @@ void index_binary(Parser& p, Operation& op) {
 
 // "slt(%a, %b)"
 void index_compare(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("predicate",
-         string_attribute(p.take_word("a predicate (eq, slt, ...)"), Kind::kWord, location));
+  set_word(p, op, "predicate", "a predicate (eq, slt, ...)");
   p.expect("(", "after the predicate");
   p.parse_operands_until(op, ")");
   p.set_result_types(op, kBoolType);
 }
 
 // ---- vector ----
-
-void indices(Parser& p, Operation& op) {
-  p.expect("[", "before the indices");
-  p.parse_operands_until(op, "]");
-}
 
 // "%m[%i], %padding {in_bounds = [true]} : memref, vector"
 void transfer_read(Parser& p, Operation& op) {
@@ -178,8 +161,7 @@ void vector_load(Parser& p, Operation& op) {
 // "<add>, %v, %accumulator : vector<16xi32> into i32"
 void reduction(Parser& p, Operation& op) {
   p.expect("<", "before the kind of reduction");
-  const SourceLocation location = p.token().location;
-  op.set("kind", string_attribute(p.take_word("add, mul, ..."), Kind::kWord, location));
+  set_word(p, op, "kind", "add, mul, ...");
   p.expect(">", "after the kind of reduction");
   while (p.accept(",")) p.add_operand(op);
   skip_hint(p);
@@ -226,9 +208,9 @@ void insert(Parser& p, Operation& op) {
   p.set_result_types(op, p.parse_type());
 }
 
-const std::map<std::string_view, OperationParser>& parsers() {
+const OperationParsers& parsers() {
   static const auto* const kTable = [] {
-    auto* table = new std::map<std::string_view, OperationParser>{
+    auto* table = new OperationParsers{
         {"arith.constant", constant},
         {"arith.cmpi", compare},
         {"arith.cmpf", compare},
@@ -280,9 +262,6 @@ const std::map<std::string_view, OperationParser>& parsers() {
 
 }  // namespace
 
-OperationParser find_number_parser(std::string_view name) {
-  const auto found = parsers().find(name);
-  return found == parsers().end() ? nullptr : found->second;
-}
+OperationParser find_number_parser(std::string_view name) { return find_in(parsers(), name); }
 
 }  // namespace tandem::npu::mlir

@@ -3,45 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <map>
-
-#include "npu/aie_text/parser.h"
+#include "npu/aie_text/parse_pieces.h"
 
 namespace tandem::npu::mlir {
 namespace {
 
-using Kind = Attribute::Kind;
-
-const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
-
-// "(%tile) { region }"
-void tile_region(Parser& p, Operation& op) {
-  p.expect("(", "after " + op.name);
-  p.add_operand(op);
-  p.expect(")", "after the tile");
-  p.parse_region(op);
-  p.parse_optional_attributes(op);
-  p.set_result_types(op, kIndexType);
-}
-
-void integer(Parser& p, Operation& op, const char* key, std::string_view what) {
-  const SourceLocation location = p.token().location;
-  op.set(key, integer_attribute(p.take_integer(what), location));
-}
-
-// "North : 1"
-void port(Parser& p, Operation& op, const char* bundle, const char* channel) {
-  const SourceLocation location = p.token().location;
-  op.set(bundle, string_attribute(p.take_word("a port (DMA, North, ...)"), Kind::kWord, location));
-  p.expect(":", "between a port and its channel");
-  integer(p, op, channel, "a channel number");
-}
-
 void connect(Parser& p, Operation& op) {
   p.expect("<", "after aie.connect");
-  port(p, op, "source_bundle", "source_channel");
+  set_port(p, op, "source_bundle", "source_channel");
   p.expect(",", "between the ports");
-  port(p, op, "dest_bundle", "dest_channel");
+  set_port(p, op, "dest_bundle", "dest_channel");
   p.expect(">", "to close aie.connect");
   p.parse_optional_attributes(op);
 }
@@ -49,10 +20,10 @@ void connect(Parser& p, Operation& op) {
 // "<arbiter> (msel)"
 void amsel(Parser& p, Operation& op) {
   p.expect("<", "after aie.amsel");
-  integer(p, op, "arbiterID", "the arbiter");
+  set_integer(p, op, "arbiterID", "the arbiter");
   p.expect(">", "after the arbiter");
   p.expect("(", "before the msel");
-  integer(p, op, "msel", "the msel");
+  set_integer(p, op, "msel", "the msel");
   p.expect(")", "after the msel");
   p.parse_optional_attributes(op);
   p.set_result_types(op, kIndexType);
@@ -60,7 +31,7 @@ void amsel(Parser& p, Operation& op) {
 
 void masterset(Parser& p, Operation& op) {
   p.expect("(", "after aie.masterset");
-  port(p, op, "dest_bundle", "dest_channel");
+  set_port(p, op, "dest_bundle", "dest_channel");
   while (p.accept(",")) p.add_operand(op);
   p.expect(")", "to close aie.masterset");
   p.parse_optional_attributes(op);
@@ -69,7 +40,7 @@ void masterset(Parser& p, Operation& op) {
 
 void packet_rules(Parser& p, Operation& op) {
   p.expect("(", "after aie.packet_rules");
-  port(p, op, "source_bundle", "source_channel");
+  set_port(p, op, "source_bundle", "source_channel");
   p.expect(")", "after the port");
   p.parse_region(op);
   p.parse_optional_attributes(op);
@@ -78,9 +49,9 @@ void packet_rules(Parser& p, Operation& op) {
 // "(mask, value, %amsel)"
 void rule(Parser& p, Operation& op) {
   p.expect("(", "after aie.rule");
-  integer(p, op, "mask", "the mask");
+  set_integer(p, op, "mask", "the mask");
   p.expect(",", "after the mask");
-  integer(p, op, "value", "the value");
+  set_integer(p, op, "value", "the value");
   p.expect(",", "after the value");
   p.add_operand(op);
   p.expect(")", "to close aie.rule");
@@ -119,11 +90,8 @@ void get_cascade(Parser& p, Operation& op) {
 // "@name(%tile) { ... }": what is in the braces configures the hardware's trace unit, which nothing
 // here has.
 void trace(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("sym_name", string_attribute(p.take_symbol("the trace's name"), Kind::kSymbol, location));
-  p.expect("(", "before the traced tile");
-  p.add_operand(op);
-  p.expect(")", "after the traced tile");
+  set_symbol(p, op, "sym_name", "the trace's name");
+  tile_in_parentheses(p, op);
   p.expect("{", "before the trace's configuration");
   for (int depth = 1; depth > 0;) {
     if (p.token().kind == TokenKind::kEnd) p.fail("expected '}' to close aie.trace");
@@ -133,12 +101,11 @@ void trace(Parser& p, Operation& op) {
 }
 
 void start_trace(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("trace_config", string_attribute(p.take_symbol("a trace"), Kind::kSymbol, location));
+  set_symbol(p, op, "trace_config", "a trace");
   p.parse_optional_attributes(op);
 }
 
-const std::map<std::string_view, OperationParser> kParsers = {
+const OperationParsers kParsers = {
     {"aie.switchbox", tile_region},
     {"aie.shim_mux", tile_region},
     {"aie.connect", connect},
@@ -155,9 +122,6 @@ const std::map<std::string_view, OperationParser> kParsers = {
 
 }  // namespace
 
-OperationParser find_routing_parser(std::string_view name) {
-  const auto found = kParsers.find(name);
-  return found == kParsers.end() ? nullptr : found->second;
-}
+OperationParser find_routing_parser(std::string_view name) { return find_in(kParsers, name); }
 
 }  // namespace tandem::npu::mlir

@@ -3,45 +3,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <map>
-
-#include "npu/aie_text/parser.h"
+#include "npu/aie_text/parse_pieces.h"
 
 namespace tandem::npu::mlir {
 namespace {
 
 using Kind = Attribute::Kind;
 
-const Type kIndexType{Type::Kind::kScalar, {ScalarType::Kind::kIndex, 64}, {}, {}, 0};
-
 void attributes_only(Parser& p, Operation& op) { p.parse_optional_attributes(op); }
-
-// "[0, %c1, ...]": a list attribute whose items are numbers, or words "%" standing for the next
-// operand.
-void index_list(Parser& p, Operation& op, const char* key) {
-  Attribute list;
-  list.kind = Kind::kArray;
-  list.location = p.token().location;
-  p.expect("[", "before offsets, sizes or strides");
-  while (!p.accept("]")) {
-    const SourceLocation location = p.token().location;
-    if (p.token().kind == TokenKind::kValue) {
-      p.add_operand(op);
-      list.items.push_back(string_attribute("%", Kind::kWord, location));
-    } else {
-      list.items.push_back(integer_attribute(p.take_integer("an index"), location));
-    }
-    if (!p.token().is("]")) p.expect(",", "between indices");
-  }
-  op.set(key, std::move(list));
-}
 
 void dma_memcpy_nd(Parser& p, Operation& op) {
   p.expect("(", "after aiex.npu.dma_memcpy_nd");
   p.add_operand(op);
-  index_list(p, op, "static_offsets");
-  index_list(p, op, "static_sizes");
-  index_list(p, op, "static_strides");
+  mixed_list(p, op, "static_offsets");
+  mixed_list(p, op, "static_sizes");
+  mixed_list(p, op, "static_strides");
   if (p.accept(",")) {
     p.expect_identifier("packet", "after the strides");
     p.expect("=", "after packet");
@@ -63,24 +39,23 @@ void rtp_write(Parser& p, Operation& op) {
     buffer = p.take_symbol("a buffer");
   op.set("buffer", string_attribute(buffer, Kind::kSymbol, location));
   p.expect(",", "after the buffer");
-  op.set("index", integer_attribute(p.take_integer("the index"), location));
+  set_integer(p, op, "index", "the index");
   p.expect(",", "after the index");
-  op.set("value", integer_attribute(p.take_integer("the value"), location));
+  set_integer(p, op, "value", "the value");
   p.expect(")", "to close aiex.npu.rtp_write");
   p.parse_optional_attributes(op);
 }
 
 // "(column, row, direction : channel)"
 void push_queue(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
   p.expect("(", "after aiex.npu.push_queue");
-  op.set("column", integer_attribute(p.take_integer("the column"), location));
+  set_integer(p, op, "column", "the column");
   p.expect(",", "after the column");
-  op.set("row", integer_attribute(p.take_integer("the row"), location));
+  set_integer(p, op, "row", "the row");
   p.expect(",", "after the row");
-  op.set("direction", string_attribute(p.take_word("S2MM or MM2S"), Kind::kWord, location));
+  set_word(p, op, "direction", "S2MM or MM2S");
   p.expect(":", "between direction and channel");
-  op.set("channel", integer_attribute(p.take_integer("the channel"), location));
+  set_integer(p, op, "channel", "the channel");
   p.expect(")", "to close aiex.npu.push_queue");
   p.parse_optional_attributes(op);
 }
@@ -94,18 +69,11 @@ void blockwrite(Parser& p, Operation& op) {
   p.parse_type_of(op.operands[0]);
 }
 
-void direction_and_channel(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("direction", string_attribute(p.take_word("S2MM or MM2S"), Kind::kWord, location));
-  p.expect(",", "between direction and channel");
-  op.set("channel", integer_attribute(p.take_integer("the channel"), location));
-}
-
 void dma_configure_task(Parser& p, Operation& op) {
   p.expect("(", "after aiex.dma_configure_task");
   p.add_operand(op);
   p.expect(",", "after the tile");
-  direction_and_channel(p, op);
+  set_channel(p, op, "direction", "channel");
   if (p.accept(",")) op.set("packet", p.parse_attribute());
   p.expect(")", "to close the channel");
   p.parse_region(op);
@@ -114,9 +82,7 @@ void dma_configure_task(Parser& p, Operation& op) {
 }
 
 void dma_configure_task_for(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("alloc",
-         string_attribute(p.take_symbol("a FIFO or shim allocation"), Kind::kSymbol, location));
+  set_symbol(p, op, "alloc", "a FIFO or shim allocation");
   p.parse_region(op);
   p.parse_optional_attributes(op);
   p.set_result_types(op, kIndexType);
@@ -131,22 +97,20 @@ void one_task(Parser& p, Operation& op) {
 
 // "@chain(%a, ...) : (types) on (%tile, MM2S, 0)" or "... for @fifo"
 void start_bd_chain(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("symbol", string_attribute(p.take_symbol("a descriptor chain"), Kind::kSymbol, location));
+  set_symbol(p, op, "symbol", "a descriptor chain");
   p.expect("(", "before the chain's arguments");
   p.parse_operands_until(op, ")");
   p.expect(":", "before the arguments' types");
   p.parse_types_of(op);
   if (op.name == "aiex.dma_start_bd_chain_for") {
     p.expect_identifier("for", "after the types");
-    op.set("alloc",
-           string_attribute(p.take_symbol("a FIFO or shim allocation"), Kind::kSymbol, location));
+    set_symbol(p, op, "alloc", "a FIFO or shim allocation");
   } else {
     p.expect_identifier("on", "after the types");
     p.expect("(", "before the channel");
     p.add_operand(op);
     p.expect(",", "after the tile");
-    direction_and_channel(p, op);
+    set_channel(p, op, "direction", "channel");
     p.expect(")", "after the channel");
   }
   p.parse_optional_attributes(op);
@@ -157,23 +121,19 @@ void set_lock(Parser& p, Operation& op) {
   p.expect("(", "after aiex.set_lock");
   p.add_operand(op);
   p.expect(",", "after the lock");
-  const SourceLocation location = p.token().location;
-  op.set("value", integer_attribute(p.take_integer("the value"), location));
+  set_integer(p, op, "value", "the value");
   p.expect(")", "after the value");
   p.parse_optional_attributes(op);
 }
 
 void configure(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("symbol", string_attribute(p.take_symbol("a device"), Kind::kSymbol, location));
+  set_symbol(p, op, "symbol", "a device");
   p.parse_region(op);
   p.parse_optional_attributes(op);
 }
 
 void run(Parser& p, Operation& op) {
-  const SourceLocation location = p.token().location;
-  op.set("runtime_sequence_symbol",
-         string_attribute(p.take_symbol("a runtime sequence"), Kind::kSymbol, location));
+  set_symbol(p, op, "runtime_sequence_symbol", "a runtime sequence");
   p.expect("(", "before the arguments");
   p.parse_operands_until(op, ")");
   p.expect(":", "before the arguments' types");
@@ -181,7 +141,7 @@ void run(Parser& p, Operation& op) {
   p.parse_optional_attributes(op);
 }
 
-const std::map<std::string_view, OperationParser> kParsers = {
+const OperationParsers kParsers = {
     {"aiex.npu.dma_memcpy_nd", dma_memcpy_nd},
     {"aiex.npu.dma_wait", attributes_only},
     {"aiex.npu.sync", attributes_only},
@@ -209,9 +169,6 @@ const std::map<std::string_view, OperationParser> kParsers = {
 
 }  // namespace
 
-OperationParser find_sequence_parser(std::string_view name) {
-  const auto found = kParsers.find(name);
-  return found == kParsers.end() ? nullptr : found->second;
-}
+OperationParser find_sequence_parser(std::string_view name) { return find_in(kParsers, name); }
 
 }  // namespace tandem::npu::mlir

@@ -57,12 +57,12 @@ class Parser {
   // Types and attributes.
   Type parse_type();
   Attribute parse_attribute();
-  std::vector<std::pair<std::string, Attribute>> parse_dictionary();  // at '{'
-  void parse_optional_attributes(Operation& operation);               // { ... } or nothing
-  Attribute parse_struct();                                           // <key = value, ...>
-  Attribute parse_struct_array();                                     // [<...>, <...>]
-  Attribute parse_dense();                                            // after the word dense
-  void skip_balanced_angles();  // <...>, content without a meaning here
+  std::vector<NamedAttribute> parse_dictionary();        // at '{'
+  void parse_optional_attributes(Operation& operation);  // { ... } or nothing
+  Attribute parse_struct();                              // <key = value, ...>
+  Attribute parse_struct_array();                        // [<...>, <...>]
+  Attribute parse_dense();                               // after the word dense
+  void skip_balanced_angles();                           // <...>, content without a meaning here
 
   // Values. A name used before its definition gets its type later.
   ValueId use_value();

@@ -196,8 +196,8 @@ Attribute Parser::parse_number_attribute() {
   return attribute;
 }
 
-std::vector<std::pair<std::string, Attribute>> Parser::parse_dictionary() {
-  std::vector<std::pair<std::string, Attribute>> fields;
+std::vector<NamedAttribute> Parser::parse_dictionary() {
+  std::vector<NamedAttribute> fields;
   expect("{", "to open a dictionary");
   while (!accept("}")) {
     const std::string key = take_word("an attribute's name");
@@ -206,7 +206,7 @@ std::vector<std::pair<std::string, Attribute>> Parser::parse_dictionary() {
     if (accept("=")) value = parse_attribute();
     for (const auto& [old, unused] : fields)
       if (old == key) fail(fmt::format("attribute '{}' is given twice", key));
-    fields.emplace_back(key, std::move(value));
+    fields.push_back({key, std::move(value)});
     if (!token_.is("}")) expect(",", "between attributes");
   }
   return fields;
@@ -226,7 +226,7 @@ Attribute Parser::parse_struct() {
   while (!accept(">")) {
     const std::string key = take_identifier("a field's name");
     expect("=", fmt::format("after '{}'", key));
-    attribute.fields.emplace_back(key, parse_attribute());
+    attribute.fields.push_back({key, parse_attribute()});
     if (!token_.is(">")) expect(",", "between fields");
   }
   return attribute;

@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "cli/arguments.h"
 #include "cli/bench_format.h"
+#include "cli/block_bench.h"
 #include "cli/commands.h"
 #include "cli/device_report.h"
 #include "cli/model_options.h"
@@ -27,7 +28,8 @@ struct BenchOptions {
   std::vector<uint32_t> prompts = {512}, generations = {128}, depths = {0};
   std::vector<uint32_t> pair;  // empty, or prompt and generation of one test
   uint32_t repetitions = 5, parallel = 1;
-  std::string format = "md";
+  std::string format = "md";  // with `blocks` the file to write
+  bool blocks = false;
   TraceOptions trace;
 };
 
@@ -114,6 +116,16 @@ void run_bench(BenchOptions& options) {
   }
 }
 
+// The first prompt and generation bound the rows and positions that are measured.
+void run_blocks(const BenchOptions& options, const std::string& devices, const std::string& out) {
+  BlockBench bench{devices, options.model.engine.threads, {}};
+  bench.request.prompt = std::max(1u, options.prompts.front());
+  bench.request.generate = std::max(1u, options.generations.front());
+  bench.request.sequences = options.parallel;
+  bench.request.chunk = options.model.engine.micro_batch;
+  run_block_bench(bench, options.model.model, out);
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app) {
@@ -146,10 +158,20 @@ void add_bench_command(CLI::App& app) {
       ->capture_default_str()
       ->check(whole_number(1, 256));
   add_trace_options(*command, options->trace);
+  command->add_flag("--blocks", options->blocks,
+                    "measure each kind of node alone, on each device of a list (--device "
+                    "cpu,vulkan); -o is the file for the costs, which `tandem plan` reads");
   command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
       ->type_name("FORMAT")
       ->capture_default_str();
-  command->callback([options] { run_bench(*options); });
+  command->callback([options, command] {
+    if (!options->blocks) return run_bench(*options);
+    const auto given = [&](const std::string& option, const std::string& value) {
+      return command->count(option) > 0 ? value : std::string();
+    };
+    run_blocks(*options, given("--device", options->model.engine.device),
+               given("--output", options->format));
+  });
 }
 
 }  // namespace tandem

@@ -44,6 +44,7 @@ void declare_commands(CLI::App& app) {
   add_perplexity_command(app);
   add_quantize_command(app);
   add_synth_command(app);
+  add_plan_command(app);
   add_devices_command(app);
 #ifdef TANDEM_NPU
   add_doctor_command(app);

@@ -39,7 +39,7 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
         fmt::format("{}: {} tensors of the vision tower are not used; tandem runs the text model",
                     file_.name(), weights_.skipped_count()));
   if (options_.threads == 0) options_.threads = default_thread_count();
-  OpenPlan open = open_plan(options_, config_);
+  OpenPlan open = open_plan(options_, config_, weights_);
   plan_ = std::move(open.plan);
   backends_ = std::move(open.backends);
   settle_options(open.source);

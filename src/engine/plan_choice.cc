@@ -9,6 +9,7 @@
 #include "backend/backends.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "engine/automatic_plan.h"
 #include "engine/engine.h"
 #include "hybrid/plan_file.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::string_view kCpu = "cpu", kVulkan = "vulkan", kNpu = "npu", kEmulatedNpu = "npu-emu";
 constexpr std::string_view kAuto = "auto", kHybrid = "hybrid";
+constexpr uint32_t kAutomaticDepth = 2;  // steps in flight that a plan may use unasked
 
 bool starts_with(std::string_view text, std::string_view start) {
   return text.substr(0, start.size()) == start;
@@ -40,12 +42,18 @@ std::string stand_in_for(std::string_view name) {
   return {};
 }
 
-// The GPU where there is one, else the CPU; never a software or emulated device.
-Plan automatic_plan(uint32_t layer_count) {
-  const std::string gpu = find_device([](const DeviceListing& d) {
-    return starts_with(d.name, kVulkan) && !d.software && !d.emulated;
-  });
-  return single_device_plan(gpu.empty() ? std::string(kCpu) : gpu, layer_count);
+// By costs measured now, for llama-bench's prompt and generation.
+Plan automatic_plan(const EngineOptions& options, const ModelConfig& config,
+                    const ModelWeights& weights) {
+  PlanRequest request;
+  request.sequences = options.sequences;
+  request.context = options.context;
+  request.chunk = options.micro_batch;
+  request.depth = kAutomaticDepth;
+  BlockBenchOptions bench;
+  bench.kv = options.kv.value_or(DType::kF16);
+  bench.threads = options.threads;
+  return plan_automatically(config, weights, request, bench);
 }
 
 // Everything on one device; an NPU, which runs nothing but projections, has the CPU beside it.
@@ -101,14 +109,15 @@ void open_devices(OpenPlan& open, const EngineOptions& options) {
 
 }  // namespace
 
-OpenPlan open_plan(const EngineOptions& options, const ModelConfig& config) {
+OpenPlan open_plan(const EngineOptions& options, const ModelConfig& config,
+                   const ModelWeights& weights) {
   const auto layer_count = static_cast<uint32_t>(config.layers.size());
   OpenPlan open;
   open.source = "--device " + options.device;
   if (options.plan.empty()) {
     open.plan = plan_for_device(options.device, layer_count);
   } else if (options.plan == kAuto) {
-    open.plan = automatic_plan(layer_count);
+    open.plan = automatic_plan(options, config, weights);
     open.source = "--plan auto";
   } else if (options.plan == kHybrid) {
     open.plan =

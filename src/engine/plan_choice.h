@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "hybrid/plan.h"
 #include "model/config.h"
+#include "model/weights.h"
 
 namespace tandem {
 
@@ -22,6 +23,7 @@ struct OpenPlan {
 
 // Says on stderr which devices stand in for others. Throws what reading a plan and opening devices
 // throws, with the place in the plan.
-OpenPlan open_plan(const EngineOptions& options, const ModelConfig& config);
+OpenPlan open_plan(const EngineOptions& options, const ModelConfig& config,
+                   const ModelWeights& weights);
 
 }  // namespace tandem

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.h"
 #include "base/json_value.h"
@@ -144,10 +145,7 @@ class Predictor {
     }
     // Embedding reads the file's table, or the one that the head keeps.
     if (op != Op::kEmbed) node.weight_bytes = shape_.weight_bytes[static_cast<size_t>(kind)];
-    const std::span<const uint32_t> rows = phase == Phase::kDecode
-                                               ? std::span<const uint32_t>(kDecodeRows)
-                                               : std::span<const uint32_t>(kPrefillRows);
-    for (uint32_t r : rows)
+    for (uint32_t r : rows_of(kind, phase))
       for (uint32_t position : kPositions) {
         if (position > 0 && op != Op::kAttnCore) continue;
         const NodeWork work = work_of(shape_, kind, phase, r, position);
@@ -158,6 +156,13 @@ class Predictor {
           point.us = processor_us(device, work);
         node.phase(phase).points.push_back(point);
       }
+  }
+
+  static std::span<const uint32_t> rows_of(NodeKind kind, Phase phase) {
+    static constexpr uint32_t kOne[] = {1};
+    if (phase == Phase::kDecode) return kDecodeRows;
+    if (kind == NodeKind::kHead) return kOne;  // a prompt has one output
+    return kPrefillRows;
   }
 
   // The host quantises what goes in and converts what comes out: a pass over the activations at the

@@ -66,6 +66,14 @@ TEST(Machine, ProductsOverManyRowsAreBoundByOperations) {
   EXPECT_NEAR(ffn.at(512, 0).us, 1e6 * (product + activations), 1);
 }
 
+TEST(Machine, APromptReadsTheHeadOnce) {
+  const CostTable table = costs(read_machine(kPhoenix), "4b", 10);
+  for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    const double us = node_time(table, 1, NodeKind::kHead, phase, {1, 0, true}).us;
+    EXPECT_NEAR(us, 2560.0 * 262144 * 6.5625 / 8 / 73e3, 0.01 * us);
+  }
+}
+
 TEST(Machine, TheArrayRunsProjectionsOnly) {
   const CostTable table = costs(read_machine(kPhoenix), "4b", 10);
   const DeviceCost& npu = table.devices[2];

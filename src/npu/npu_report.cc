@@ -32,45 +32,13 @@ std::vector<double> clocks_of(const NpuReportOptions& options) {
   return {kNpu2Clock};
 }
 
-// One design at each clock.
-void append_op(const OpSpec& spec, const NpuReportOptions& options, const KernelTable& kernels,
-               NpuReport* report) {
-  const ProjectionShape shape = projection_shape(spec);
-  DesignRequest request;
-  request.generation = options.generation;
-  request.op = shape.op;
-  request.phase = spec.phase;
-  request.rows = design_rows(spec);
-  request.inputs = shape.inputs;
-  request.outputs = shape.outputs;
-  request.scales = options.scales;
-  const EmittedDesign emitted = emit_design(request);
-  const Int4Layout layout = projection_layout(request).weights;
-  const Design design = parse_design(emitted.text);
-  std::vector<HostBuffer> buffers;
-  for (const HostArgument& argument : design.arguments) buffers.push_back({{}, argument.size});
-
-  NpuOpReport row;
-  row.op = spec.op;
-  row.phase = spec.phase;
-  row.rows = request.rows;
-  row.inputs = shape.inputs;
-  row.outputs = shape.outputs;
-  row.tile = fmt::format("{}x{}", layout.tile_rows, layout.tile_depth);
-  row.weight_bytes = layout.weights_size() + size_t{shape.outputs} * sizeof(float);
-  for (const double clock : clocks_of(options)) {
-    EmulatorOptions emulator;
-    emulator.timing = default_timing(options.generation);
-    emulator.timing.clock_hz = clock;
-    emulator.move_data = false;
-    emulator.kernels = &kernels;
-    const EmulationResult result = emulate(design, emulator, buffers);
-    row.array_bytes = result.host_bytes_read + result.host_bytes_written;
-    row.clock_hz = clock;
-    row.array_us = result.seconds * 1e6;
-    row.bound = result.bound;
-    report->ops.push_back(row);
-  }
+TimingParameters timing_of(const NpuReportOptions& options, double clock_hz) {
+  TimingParameters timing = default_timing(options.generation);
+  timing.clock_hz = clock_hz;
+  const double fitted_on = geometry_of(options.generation).bandwidth.dram_peak;
+  if (options.memory_bandwidth > 0)
+    timing.dram_bytes_per_second *= options.memory_bandwidth / fitted_on;
+  return timing;
 }
 
 void append_layers(const NpuReportOptions& options, Phase phase, NpuReport* report) {
@@ -94,14 +62,53 @@ void append_layers(const NpuReportOptions& options, Phase phase, NpuReport* repo
 
 }  // namespace
 
+NpuOpReport predict_projection(const OpSpec& spec, const NpuReportOptions& options,
+                               double clock_hz) {
+  const ProjectionShape shape = projection_shape(spec);
+  DesignRequest request;
+  request.generation = options.generation;
+  request.op = shape.op;
+  request.phase = spec.phase;
+  request.rows = design_rows(spec);
+  request.inputs = shape.inputs;
+  request.outputs = shape.outputs;
+  request.scales = options.scales;
+  const EmittedDesign emitted = emit_design(request);
+  const Int4Layout layout = projection_layout(request).weights;
+  const Design design = parse_design(emitted.text);
+  std::vector<HostBuffer> buffers;
+  for (const HostArgument& argument : design.arguments) buffers.push_back({{}, argument.size});
+
+  KernelTable kernels;
+  add_builtin_kernels(kernels);
+  EmulatorOptions emulator;
+  emulator.timing = timing_of(options, clock_hz);
+  emulator.move_data = false;
+  emulator.kernels = &kernels;
+  const EmulationResult result = emulate(design, emulator, buffers);
+  const uint32_t runs = (spec.max_rows + request.rows - 1) / request.rows;
+
+  NpuOpReport row;
+  row.op = spec.op;
+  row.phase = spec.phase;
+  row.rows = runs * request.rows;
+  row.inputs = shape.inputs;
+  row.outputs = shape.outputs;
+  row.tile = fmt::format("{}x{}", layout.tile_rows, layout.tile_depth);
+  row.weight_bytes = layout.weights_size() + size_t{shape.outputs} * sizeof(float);
+  row.array_bytes = runs * (result.host_bytes_read + result.host_bytes_written);
+  row.clock_hz = clock_hz;
+  row.array_us = runs * result.seconds * 1e6;
+  row.bound = result.bound;
+  return row;
+}
+
 NpuReport make_npu_report(const std::string& model, const LayerConfig& layer, uint32_t layers,
                           const NpuReportOptions& options) {
   NpuReport report;
   report.model = model;
   report.generation = geometry_of(options.generation).name;
   report.layers = layers;
-  KernelTable kernels;
-  add_builtin_kernels(kernels);
   for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
     for (const Op op : {Op::kQkv, Op::kAttnOut}) {
       OpSpec spec;
@@ -109,7 +116,8 @@ NpuReport make_npu_report(const std::string& model, const LayerConfig& layer, ui
       spec.phase = phase;
       spec.max_rows = phase == Phase::kDecode ? options.decode_rows : options.prefill_rows;
       spec.config = &layer;
-      append_op(spec, options, kernels, &report);
+      for (const double clock : clocks_of(options))
+        report.ops.push_back(predict_projection(spec, options, clock));
       if (phase != Phase::kDecode) continue;
       const NpuOpReport& row = report.ops.back();
       const size_t weights = size_t{row.inputs} * row.outputs;

@@ -21,6 +21,8 @@ struct NpuReportOptions {
   uint32_t prefill_rows = 256;
   std::vector<double> clocks_hz;  // empty: 1.028 and 1.797 GHz on npu1, 1.8 GHz on npu2
   std::vector<double> launches_us = {50, 110};  // per run: seen under Linux and under Windows
+  // Peak of the machine's memory, bytes per second; 0: of the one the timing model was fitted on.
+  double memory_bandwidth = 0;
 };
 
 // One projection in one phase at one clock.
@@ -56,6 +58,12 @@ struct NpuReport {
   std::vector<NpuOpReport> ops;
   std::vector<NpuLayerReport> per_layer;
 };
+
+// One run of a projection: a spec of kQkv or kAttnOut with phase, max_rows and config. More rows
+// than a design takes count as several runs, launches not included. Throws kUnsupported when the
+// projection does not fit the array.
+NpuOpReport predict_projection(const OpSpec& spec, const NpuReportOptions& options,
+                               double clock_hz);
 
 // `layer` is any layer: the projections of all have the same shape. Throws kUnsupported when a
 // projection does not fit the array.

@@ -41,4 +41,30 @@ void write_projection_constants(DesignWriter& writer, const ProjectionLayout& la
   writer.line(1, "%size = arith.constant {} : i32", layout.result_object_size());
 }
 
+SequenceTypes begin_projection_sequence(DesignWriter& writer, const ProjectionLayout& layout,
+                                        const std::string& name) {
+  const SequenceTypes types = {memref_of(layout.weights.weights_size() / kWordSize, "i32"),
+                               memref_of(layout.activations_size() / kWordSize, "i32"),
+                               memref_of(layout.results_size() / kWordSize, "i32")};
+  writer.line(0, "aie.runtime_sequence @{}(%weights : {}, %activations : {}, %results : {}) {{",
+              name, types.weights, types.activations, types.results);
+  return types;
+}
+
+std::vector<std::string> receive_results(DesignWriter& writer, const ProjectionLayout& layout,
+                                         const std::string& memref,
+                                         const std::function<std::string(uint32_t column)>& fifo) {
+  const uint64_t words = layout.results_size() / layout.weights.columns / kWordSize;
+  std::vector<std::string> tasks;
+  for (uint32_t column = 0; column < layout.weights.columns; ++column)
+    tasks.push_back(writer.transfer({column, 0}, {.argument = "results",
+                                                  .memref = memref,
+                                                  .fifo = fifo(column),
+                                                  .offset = column * words,
+                                                  .length = words,
+                                                  .dimensions = {},
+                                                  .awaited = true}));
+  return tasks;
+}
+
 }  // namespace tandem::npu

@@ -147,35 +147,23 @@ class DecodeDesign {
   // The streams are what takes time, so they start first; results queue in the mem tiles until
   // then.
   void write_sequence() {
-    const std::string weights = memref_of(weights_.weights_size() / kWordSize, "i32");
-    const std::string activations = memref_of(layout_.activations_size() / kWordSize, "i32");
-    const std::string results = memref_of(layout_.results_size() / kWordSize, "i32");
-    writer_.line(0, "aie.runtime_sequence @{}(%weights : {}, %activations : {}, %results : {}) {{",
-                 sequence_name(), weights, activations, results);
-    const uint64_t column_words = layout_.results_size() / weights_.columns / kWordSize;
+    const SequenceTypes types = begin_projection_sequence(writer_, layout_, sequence_name());
     const uint64_t stream_words = weights_.stream_size() / kWordSize;
     for (uint32_t stream = 0; stream < weights_.streams(); ++stream)
       writer_.transfer({stream / kPair, 0}, {.argument = "activations",
-                                             .memref = activations,
+                                             .memref = types.activations,
                                              .fifo = weights_fifo(stream / kPair, stream % kPair),
                                              .length = layout_.activations_size() / kWordSize,
                                              .dimensions = {}});
     for (uint32_t stream = 0; stream < weights_.streams(); ++stream)
       writer_.transfer({stream / kPair, 0}, {.argument = "weights",
-                                             .memref = weights,
+                                             .memref = types.weights,
                                              .fifo = weights_fifo(stream / kPair, stream % kPair),
                                              .offset = stream * stream_words,
                                              .length = stream_words,
                                              .dimensions = {}});
-    std::vector<std::string> tasks;
-    for (uint32_t column = 0; column < weights_.columns; ++column)
-      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
-                                                     .memref = results,
-                                                     .fifo = results_fifo(column),
-                                                     .offset = column * column_words,
-                                                     .length = column_words,
-                                                     .dimensions = {},
-                                                     .awaited = true}));
+    const std::vector<std::string> tasks = receive_results(
+        writer_, layout_, types.results, [this](uint32_t column) { return results_fifo(column); });
     for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
   }

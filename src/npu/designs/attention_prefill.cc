@@ -150,23 +150,12 @@ class PrefillDesign {
   }
 
   void write_sequence() {
-    const std::string weights = memref_of(weights_.weights_size() / kWordSize, "i32");
-    const std::string activations = memref_of(layout_.activations_size() / kWordSize, "i32");
-    const std::string results = memref_of(layout_.results_size() / kWordSize, "i32");
-    writer_.line(0, "aie.runtime_sequence @{}(%weights : {}, %activations : {}, %results : {}) {{",
-                 sequence_name(), weights, activations, results);
-    const uint64_t column_words = layout_.results_size() / weights_.columns / kWordSize;
-    std::vector<std::string> tasks;
+    const SequenceTypes types = begin_projection_sequence(writer_, layout_, sequence_name());
+    const std::vector<std::string> tasks = receive_results(
+        writer_, layout_, types.results, [this](uint32_t column) { return results_fifo(column); });
+    for (uint32_t row = 0; row < kCoreRows; ++row) send_activations(row, types.activations);
     for (uint32_t column = 0; column < weights_.columns; ++column)
-      tasks.push_back(writer_.transfer({column, 0}, {.argument = "results",
-                                                     .memref = results,
-                                                     .fifo = results_fifo(column),
-                                                     .offset = column * column_words,
-                                                     .length = column_words,
-                                                     .dimensions = {},
-                                                     .awaited = true}));
-    for (uint32_t row = 0; row < kCoreRows; ++row) send_activations(row, activations);
-    for (uint32_t column = 0; column < weights_.columns; ++column) send_weights(column, weights);
+      send_weights(column, types.weights);
     for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
   }

@@ -38,7 +38,11 @@ void add_trace_options(CLI::App& command, TraceOptions& options) {
 }
 
 void start_trace(Engine& engine, const TraceOptions& options) {
-  if (options.wanted()) engine.coordinator().start_trace(kEvents);
+  if (!options.wanted()) return;
+  // A file that cannot be written is told before the measuring, not after.
+  for (const std::string& path : {options.trace, options.plot})
+    if (!path.empty()) write_file(path, "");
+  engine.coordinator().start_trace(kEvents);
 }
 
 void write_trace(Engine& engine, const TraceOptions& options,

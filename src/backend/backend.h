@@ -22,6 +22,7 @@ struct BackendInfo {
   bool software = false;        // a software rasteriser: never chosen unless named
   bool host_memory = true;      // what it holds is in the host's memory
   bool maps_embedding = false;  // reads kEmbed's rows in the mapped file
+  uint32_t rounds = 1;          // decode rounds worth submitting together
 };
 
 // An answer, not an error: the reason is printed by `tandem plan --explain`.

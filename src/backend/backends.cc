@@ -42,9 +42,10 @@ DeviceListing listing_of(const VulkanDeviceInfo& info) {
   listing.software = info.software;
   if (!listing.usable) listing.notes.push_back(info.why_not);
   listing.notes.push_back(fmt::format(
-      "{}, subgroups of {} to {}, {}{}{}",
+      "{}, subgroups of {} to {}, {}, dispatches {}{}{}",
       info.uma ? "shares the host's memory" : "memory of its own", info.min_subgroup,
       info.max_subgroup, info.integer_dot ? "integer dot products" : "no integer dot products",
+      info.chained ? "that wait for each other" : "ordered by barriers",
       info.host_import ? ", imports host pages" : "",
       info.memory_budget ? ", reports its budget" : ""));
   for (const MatrixShape& m : info.matrices)

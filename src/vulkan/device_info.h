@@ -29,8 +29,9 @@ struct VulkanDeviceInfo {
   bool host_import = false;  // VK_EXT_external_memory_host
   bool integer_dot = false;  // packed 4x8-bit dot product in hardware
   bool cooperative_matrix = false;
-  bool memory_budget = false;          // VK_EXT_memory_budget
-  bool pipeline_statistics = false;    // VK_KHR_pipeline_executable_properties
+  bool memory_budget = false;        // VK_EXT_memory_budget
+  bool pipeline_statistics = false;  // VK_KHR_pipeline_executable_properties
+  bool chained = false;              // dispatches wait for each other: so wanted, and found to work
   bool subgroup_size_control = false;  // a pipeline may demand a subgroup size
   uint32_t subgroup = 0, min_subgroup = 0, max_subgroup = 0;
   uint32_t compute_units = 0;  // 0: the driver does not tell

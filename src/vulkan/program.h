@@ -24,12 +24,13 @@ class VulkanProgram : public Program {
   VkQueryPool queries() const { return queries_; }
 
   std::vector<VkCommandBuffer> begin, round;  // once a submission, once a round
+  std::vector<VkCommandBuffer> chained;       // a round whose dispatches wait for each other
+  uint32_t together = 1;                      // rounds that are short enough for one submission
   std::vector<Buffer> buffers;                // scratch, tables
   Buffer batch;                               // the device's copy
   Buffer counters;                            // of the chain; host() reads the failure flag
   RecorderStatistics statistics;
   std::vector<RecordedDispatch> dispatches;
-  bool chained = false;
   uint64_t last_ticket = 0;
 
  private:

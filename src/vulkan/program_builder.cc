@@ -136,9 +136,7 @@ void ProgramBuilder::rms_norm(const Norm& norm, Rows target) {
            {"norm", uint64_t{norm.max_rows} * norm.width * sizeof(float) * 3, 0});
 }
 
-// Half the limit of half a second, since estimates err and one more dispatch follows.
 void ProgramBuilder::cut_if_long(const DispatchCost& cost) {
-  constexpr double kLongest = 0.25;
   seconds_ += static_cast<double>(cost.bytes) / context_.tuning.bytes_per_second +
               static_cast<double>(cost.operations) / context_.tuning.operations_per_second;
   if (seconds_ < kLongest) return;

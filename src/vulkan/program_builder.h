@@ -108,6 +108,12 @@ class ProgramBuilder {
   // Makes pending sums and brings the stream back to its own rows.
   void settle();
 
+  // Estimated, of the command buffer being recorded.
+  double seconds() const { return seconds_; }
+  // As long as a submission should take: half the limit of half a second, since estimates err and
+  // one more dispatch follows.
+  static constexpr double kLongest = 0.25;
+
   // Scratch and tables the program must keep.
   std::vector<Buffer> take_buffers() { return std::move(buffers_); }
 
@@ -141,7 +147,7 @@ class ProgramBuilder {
   Rows home_, now_;  // the stream's own rows, and where it is
   uint32_t stream_width_ = 0, stream_rows_ = 0;
   std::optional<PendingAdd> pending_;
-  double seconds_ = 0;  // estimated, of the command buffer being recorded
+  double seconds_ = 0;
 };
 
 }  // namespace tandem::vulkan

@@ -35,10 +35,7 @@ bool is_norm(Op op, uint32_t index) {
 Support check_types(const OpSpec& spec) {
   for (uint32_t i = 0; i < spec.weights.count; ++i) {
     const DType dtype = spec.weights.types[i];
-    // Gemma 3 files hold matrices in f32 only by mistake; rows that 32 does not divide are read
-    // past their end there.
-    const bool readable = has_weight_layout(dtype) && dtype != DType::kF32;
-    if (is_norm(spec.op, i) ? dtype != DType::kF32 : !readable)
+    if (is_norm(spec.op, i) ? dtype != DType::kF32 : !has_weight_layout(dtype))
       return no(fmt::format("no shader reads {} weights there", dtype_name(dtype)));
   }
   return yes();

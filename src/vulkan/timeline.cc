@@ -35,47 +35,43 @@ void Timeline::fail(VkResult result, const char* call) noexcept {
   if (lost_.compare_exchange_strong(none, result)) lost_call_ = call;
 }
 
-// Every command buffer is a submission of its own, so that a driver's watchdog sees the pieces a
-// long program was cut into.
 bool Timeline::submit_some(std::span<const VkCommandBuffer> commands, bool last) noexcept {
   std::array<VkCommandBufferSubmitInfo, kMostBuffers> buffers{};
-  std::array<VkSubmitInfo2, kMostBuffers> submits{};
+  for (size_t i = 0; i < commands.size(); ++i) {
+    buffers[i].sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO;
+    buffers[i].commandBuffer = commands[i];
+  }
   VkSemaphoreSubmitInfo signal{};
   signal.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO;
   signal.semaphore = semaphore_;
   signal.value = next_;
   signal.stageMask = VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT;
-  for (size_t i = 0; i < commands.size(); ++i) {
-    buffers[i].sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO;
-    buffers[i].commandBuffer = commands[i];
-    submits[i].sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2;
-    submits[i].commandBufferInfoCount = 1;
-    submits[i].pCommandBufferInfos = &buffers[i];
-  }
-  if (last) {
-    submits[commands.size() - 1].signalSemaphoreInfoCount = 1;
-    submits[commands.size() - 1].pSignalSemaphoreInfos = &signal;
-  }
-  const VkResult result = vkQueueSubmit2(device_.queue(), static_cast<uint32_t>(commands.size()),
-                                         submits.data(), VK_NULL_HANDLE);
+  VkSubmitInfo2 submit{};
+  submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2;
+  submit.commandBufferInfoCount = static_cast<uint32_t>(commands.size());
+  submit.pCommandBufferInfos = buffers.data();
+  submit.signalSemaphoreInfoCount = last ? 1 : 0;
+  submit.pSignalSemaphoreInfos = &signal;
+  const VkResult result = vkQueueSubmit2(device_.queue(), 1, &submit, VK_NULL_HANDLE);
   if (result != VK_SUCCESS) fail(result, "vkQueueSubmit2");
   return result == VK_SUCCESS;
 }
 
-uint64_t Timeline::submit(std::span<const VkCommandBuffer> begin,
-                          std::span<const VkCommandBuffer> round, uint32_t rounds,
-                          const uint32_t* chain_flag) noexcept {
+uint64_t Timeline::submit(const Commands& commands, uint32_t rounds) noexcept {
   std::array<VkCommandBuffer, kMostBuffers> some;
+  const size_t begins = commands.begin.size();
+  const size_t total = begins + commands.round.size() * rounds;
+  const size_t most = std::min(kMostBuffers, begins + commands.together);
   size_t count = 0;
   bool good = true;
-  const size_t total = begin.size() + round.size() * rounds;
   for (size_t i = 0; i < total && good; ++i) {
-    some[count++] = i < begin.size() ? begin[i] : round[(i - begin.size()) % round.size()];
-    if (count < kMostBuffers && i + 1 < total) continue;
+    some[count++] =
+        i < begins ? commands.begin[i] : commands.round[(i - begins) % commands.round.size()];
+    if (count < most && i + 1 < total) continue;
     good = submit_some({some.data(), count}, i + 1 == total);
     count = 0;
   }
-  chain_flag_ = chain_flag;
+  chain_flag_ = commands.chain_flag;
   return next_++;
 }
 
@@ -126,8 +122,8 @@ std::string Timeline::failure() const {
         name, lost_call_.load(), result_name(lost_));
   if (chain_broken_)
     return fmt::format(
-        "workgroups on {} did not run in the order they were submitted; run again "
-        "with --device cpu, and report the driver",
+        "workgroups on {} did not run in the order they were submitted; run the request again: "
+        "barriers order them from now on",
         name);
   if (timed_out_) return fmt::format("{} did not finish a step in time", name);
   return {};

@@ -15,6 +15,15 @@
 
 namespace tandem::vulkan {
 
+// What a program submits.
+struct Commands {
+  std::span<const VkCommandBuffer> begin;  // once
+  std::span<const VkCommandBuffer> round;  // for every round
+  uint32_t together = 1;  // command buffers of rounds that a driver's watchdog may see as one
+  // Null, or the word that a chained wait which ran out sets; looked at by wait().
+  const uint32_t* chain_flag = nullptr;
+};
+
 class Timeline {
  public:
   // Waits poll for `spin_us` before they sleep.
@@ -24,14 +33,14 @@ class Timeline {
   Timeline& operator=(const Timeline&) = delete;
 
   // Runs `begin` once, then `round` so many times. The value to wait for; a failed submission is
-  // told by wait(). `chain_flag`, if not null, is the word a chained wait that ran out sets; it is
-  // looked at when the value is waited for.
-  uint64_t submit(std::span<const VkCommandBuffer> begin, std::span<const VkCommandBuffer> round,
-                  uint32_t rounds, const uint32_t* chain_flag) noexcept;
+  // told by wait().
+  uint64_t submit(const Commands& commands, uint32_t rounds) noexcept;
   // From any thread.
   Status wait(uint64_t value, std::chrono::microseconds timeout) noexcept;
   // What failed, once wait() has said so.
   std::string failure() const;
+  // Whether a chained wait has run out.
+  bool chain_broken() const { return chain_broken_; }
 
  private:
   bool submit_some(std::span<const VkCommandBuffer> commands, bool last) noexcept;

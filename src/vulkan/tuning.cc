@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vulkan/tuning.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
+
+#include "base/error.h"
 
 namespace tandem::vulkan {
 namespace {
@@ -23,12 +28,20 @@ constexpr std::array kRows = {
         {.name = "software",
          .subgroup = 0,
          .matvec_workgroup = 512,
+         .matvec_least = 512,
+         .matvec_loads = 0,
          .matvec_per_unit = 2,
          .matvec_unroll = 2,
+         .matvec_pair_unroll = 2,
          .matvec_splits = 16,
          .attention_workgroup = 64,
-         .attention_per_unit = 2,
+         .attention_heads = 4,
+         .attention_lanes = 32,
+         .attention_ahead = 1,
+         .attention_per_unit = 16,
+         .attention_least_tiles = 4,
          .norm_workgroup = 64,
+         .rounds = 1,
          .chained = false,
          .spin_us = 0,
          .bytes_per_second = 2e9,
@@ -38,12 +51,20 @@ constexpr std::array kRows = {
         {.name = "integrated",
          .subgroup = 32,
          .matvec_workgroup = 512,
+         .matvec_least = 512,
+         .matvec_loads = 0,
          .matvec_per_unit = 4,
          .matvec_unroll = 2,
+         .matvec_pair_unroll = 2,
          .matvec_splits = 16,
          .attention_workgroup = 128,
+         .attention_heads = 4,
+         .attention_lanes = 32,
+         .attention_ahead = 4,
          .attention_per_unit = 4,
+         .attention_least_tiles = 4,
          .norm_workgroup = 256,
+         .rounds = 1,
          .chained = false,
          .spin_us = 0,
          .bytes_per_second = 40e9,
@@ -53,12 +74,20 @@ constexpr std::array kRows = {
         {.name = "discrete, large",
          .subgroup = 32,
          .matvec_workgroup = 1024,
+         .matvec_least = 1024,
+         .matvec_loads = 0,
          .matvec_per_unit = 1,
          .matvec_unroll = 3,
+         .matvec_pair_unroll = 3,
          .matvec_splits = 16,
-         .attention_workgroup = 128,
+         .attention_workgroup = 256,
+         .attention_heads = 1,
+         .attention_lanes = 32,
+         .attention_ahead = 4,
          .attention_per_unit = 4,
+         .attention_least_tiles = 4,
          .norm_workgroup = 512,
+         .rounds = 8,
          .chained = true,
          .spin_us = 20000,
          .bytes_per_second = 1e12,
@@ -68,12 +97,20 @@ constexpr std::array kRows = {
         {.name = "discrete",
          .subgroup = 32,
          .matvec_workgroup = 64,
+         .matvec_least = 64,
+         .matvec_loads = 0,
          .matvec_per_unit = 2,
          .matvec_unroll = 2,
+         .matvec_pair_unroll = 2,
          .matvec_splits = 16,
          .attention_workgroup = 128,
+         .attention_heads = 4,
+         .attention_lanes = 32,
+         .attention_ahead = 4,
          .attention_per_unit = 4,
+         .attention_least_tiles = 4,
          .norm_workgroup = 256,
+         .rounds = 8,
          .chained = false,
          .spin_us = 2000,
          .bytes_per_second = 100e9,
@@ -90,6 +127,35 @@ DeviceClass class_of(const VulkanDeviceInfo& info) {
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
+// A layout and how many groups its busiest invocation loads.
+struct Candidate {
+  MatvecShape shape;
+  uint64_t loads = std::numeric_limits<uint64_t>::max();
+};
+
+// Tries all layouts and takes the one in which the busiest invocation loads the fewest groups;
+// among equals the one with fewer splits, then more loads in flight, then longer runs.
+Candidate best_layout(const Tuning& tuning, uint32_t workgroup, uint32_t subgroup,
+                      const MatvecSize& size, uint32_t workgroups) {
+  constexpr uint32_t kLeastLanes = 4;
+  constexpr uint32_t kMostPartials = 1024;  // outputs times splits of a workgroup
+  const uint32_t subgroups = std::max(1u, workgroup / subgroup);
+  const uint32_t count = divide_up(size.outputs, workgroups);
+  const uint32_t most_unroll = size.pairs ? tuning.matvec_pair_unroll : tuning.matvec_unroll;
+  Candidate best;
+  for (uint32_t splits = 1; splits <= tuning.matvec_splits; ++splits)
+    for (uint32_t unroll = most_unroll; unroll >= 1; --unroll)
+      for (uint32_t lanes = subgroup; lanes >= std::min(kLeastLanes, subgroup); lanes /= 2) {
+        const uint32_t chunks = divide_up(size.groups, lanes * unroll);
+        if (splits > chunks || (splits > 1 && count * splits > kMostPartials)) continue;
+        const uint32_t units = divide_up(count, subgroup / lanes) * splits;
+        const uint64_t loads = uint64_t{divide_up(units, subgroups)} * divide_up(chunks, splits) *
+                               unroll * (size.pairs ? 2 : 1);
+        if (loads < best.loads) best = {{workgroup, lanes, unroll, splits}, loads};
+      }
+  return best;
+}
+
 }  // namespace
 
 uint32_t compute_units(const VulkanDeviceInfo& info) {
@@ -104,30 +170,54 @@ const Tuning& tuning_for(const VulkanDeviceInfo& info) {
   return row->tuning;
 }
 
-// Tries all layouts and takes the one in which the busiest invocation loads the fewest groups;
-// among equals the one with fewer splits, then more loads in flight, then longer runs.
-MatvecShape choose_shape(const Tuning& tuning, uint32_t subgroup, uint32_t outputs, uint32_t groups,
+// The smallest workgroup whose invocations load few groups, so that workgroups of the next
+// dispatches have room beside it.
+MatvecShape choose_shape(const Tuning& tuning, uint32_t subgroup, const MatvecSize& size,
                          uint32_t workgroups) {
-  constexpr uint32_t kLeastLanes = 4;
-  constexpr uint32_t kMostPartials = 1024;  // outputs times splits of a workgroup
-  const uint32_t subgroups = std::max(1u, tuning.matvec_workgroup / subgroup);
-  const uint32_t count = divide_up(outputs, workgroups);
-  MatvecShape best;
-  uint64_t least = std::numeric_limits<uint64_t>::max();
-  for (uint32_t splits = 1; splits <= tuning.matvec_splits; ++splits)
-    for (uint32_t unroll = tuning.matvec_unroll; unroll >= 1; --unroll)
-      for (uint32_t lanes = subgroup; lanes >= std::min(kLeastLanes, subgroup); lanes /= 2) {
-        const uint32_t chunks = divide_up(groups, lanes * unroll);
-        if (splits > chunks || (splits > 1 && count * splits > kMostPartials)) continue;
-        const uint32_t units = divide_up(count, subgroup / lanes) * splits;
-        const uint64_t loads =
-            uint64_t{divide_up(units, subgroups)} * divide_up(chunks, splits) * unroll;
-        if (loads < least) {
-          least = loads;
-          best = {lanes, unroll, splits};
-        }
-      }
-  return best;
+  for (uint32_t workgroup = tuning.matvec_least;; workgroup *= 2) {
+    const Candidate best = best_layout(tuning, workgroup, subgroup, size, workgroups);
+    if (workgroup >= tuning.matvec_workgroup || best.loads <= tuning.matvec_loads)
+      return best.shape;
+  }
+}
+
+void override_tuning(Tuning& tuning, std::string_view text) {
+  struct Field {
+    std::string_view name;
+    uint32_t Tuning::*value;
+  };
+  constexpr std::array kFields = {
+      Field{"matvec_workgroup", &Tuning::matvec_workgroup},
+      Field{"matvec_least", &Tuning::matvec_least},
+      Field{"matvec_loads", &Tuning::matvec_loads},
+      Field{"matvec_per_unit", &Tuning::matvec_per_unit},
+      Field{"matvec_unroll", &Tuning::matvec_unroll},
+      Field{"matvec_pair_unroll", &Tuning::matvec_pair_unroll},
+      Field{"matvec_splits", &Tuning::matvec_splits},
+      Field{"attention_workgroup", &Tuning::attention_workgroup},
+      Field{"attention_heads", &Tuning::attention_heads},
+      Field{"attention_lanes", &Tuning::attention_lanes},
+      Field{"attention_ahead", &Tuning::attention_ahead},
+      Field{"attention_per_unit", &Tuning::attention_per_unit},
+      Field{"attention_least_tiles", &Tuning::attention_least_tiles},
+  };
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), item.size() + 1));
+    const std::string_view name = item.substr(0, item.find('='));
+    const std::string_view digits = item.substr(std::min(item.size(), name.size() + 1));
+    uint32_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    const auto* field = std::find_if(kFields.begin(), kFields.end(),
+                                     [&](const Field& f) { return f.name == name; });
+    if (error != std::errc() || end != digits.data() + digits.size() ||
+        (field == kFields.end() && name != "chained"))
+      throw Error(ErrorCode::kUsage, fmt::format("'{}' sets no field of the tuning", item));
+    if (field == kFields.end())
+      tuning.chained = value != 0;
+    else
+      tuning.*(field->value) = value;
+  }
 }
 
 }  // namespace tandem::vulkan

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/env.h"
+#include "vulkan/chain_check.h"
 #include "vulkan/context.h"
 #include "vulkan/ops/ops.h"
 #include "vulkan/program.h"
@@ -56,12 +57,14 @@ class VulkanBackend : public Backend {
         weights_(context_.memory),
         timeline_(context_.device, context_.tuning.spin_us),
         profile_(options.profile) {
-    if (options.chained >= 0) context_.tuning.chained = options.chained != 0;
+    override_tuning(context_.tuning, options.tuning);
+    if (context_.tuning.chained) context_.tuning.chained = chain_holds(context_);
     const VulkanDeviceInfo& device = context_.device.info();
     info_.name = fmt::format("vulkan:{}", device.index);
     info_.device = fmt::format("{} ({})", device.name, device.driver);
     info_.software = device.software;
     info_.host_memory = device.uma;
+    info_.rounds = context_.tuning.rounds;
   }
 
   const BackendInfo& info() const override { return info_; }
@@ -102,7 +105,9 @@ class VulkanBackend : public Backend {
   VkDeviceAddress address_of(const TensorView& view);
   Arguments arguments_of(const Step& step);
   void record_begin(VulkanProgram& program, const TensorView& batch, uint32_t counter_words);
-  void record_round(VulkanProgram& program, std::span<const Step> steps, uint32_t counter_words);
+  std::vector<VkCommandBuffer> record_round(VulkanProgram& program, std::span<const Step> steps,
+                                            uint32_t counter_words);
+  bool can_chain(std::span<const Step> steps) const;
 
   BackendInfo info_;
   Context context_;
@@ -173,8 +178,10 @@ void VulkanBackend::record_begin(VulkanProgram& program, const TensorView& batch
   program.begin = recorder.finish();
 }
 
-void VulkanBackend::record_round(VulkanProgram& program, std::span<const Step> steps,
-                                 uint32_t counter_words) {
+// With barriers, or chained where there are counters.
+std::vector<VkCommandBuffer> VulkanBackend::record_round(VulkanProgram& program,
+                                                         std::span<const Step> steps,
+                                                         uint32_t counter_words) {
   Recorder recorder(program.pool(), program.queries(),
                     static_cast<uint32_t>(steps.size()) * kDispatchesPerStep + 2);
   ProgramBuilder builder(context_, recorder, program.batch.address(),
@@ -194,29 +201,37 @@ void VulkanBackend::record_round(VulkanProgram& program, std::span<const Step> s
                    counter_words);
   }
   recorder.barrier_to_host();
-  program.round = recorder.finish();
+  std::vector<VkCommandBuffer> round = recorder.finish();
+  if (round.size() == 1)
+    program.together = static_cast<uint32_t>(
+        std::max(1.0, ProgramBuilder::kLongest / std::max(builder.seconds(), 1e-6)));
   program.statistics = recorder.statistics();
   program.dispatches = recorder.dispatches();
-  program.buffers = builder.take_buffers();
+  for (Buffer& buffer : builder.take_buffers()) program.buffers.push_back(std::move(buffer));
+  return round;
+}
+
+// Only single rows are chained: a grid over rows would have workgroups that never count.
+bool VulkanBackend::can_chain(std::span<const Step> steps) const {
+  return context_.tuning.chained && std::all_of(steps.begin(), steps.end(), [](const Step& step) {
+           return static_cast<const VulkanKernel&>(*step.kernel).spec.max_rows == 1;
+         });
 }
 
 std::unique_ptr<Program> VulkanBackend::record(std::span<const Step> steps,
                                                const TensorView& batch) {
   auto program = std::make_unique<VulkanProgram>(context_.device);
   const uint32_t dispatches = static_cast<uint32_t>(steps.size()) * kDispatchesPerStep + 2;
-  // Only single rows are chained: a grid over rows would have workgroups that never count.
-  bool chained = context_.tuning.chained;
-  for (const Step& step : steps)
-    chained = chained && static_cast<const VulkanKernel&>(*step.kernel).spec.max_rows == 1;
+  const bool chained = can_chain(steps);
   const uint32_t counter_words = chained ? (dispatches + 1) * kCounterStride : 0;
   program->batch = context_.memory.allocate(batch.element_count() * sizeof(uint32_t),
                                             Placement::kDevice, "working buffers");
   program->counters = context_.memory.allocate(std::max(counter_words, 1u) * sizeof(uint32_t),
                                                Placement::kMapped, "working buffers");
-  program->chained = chained;
   if (profile_) program->create_queries(dispatches);
   record_begin(*program, batch, counter_words);
-  record_round(*program, steps, counter_words);
+  program->round = record_round(*program, steps, 0);
+  if (chained) program->chained = record_round(*program, steps, counter_words);
   context_.memory.finish_uploads();
   context_.pipelines.save();
   return program;
@@ -224,9 +239,12 @@ std::unique_ptr<Program> VulkanBackend::record(std::span<const Step> steps,
 
 Ticket VulkanBackend::submit(Program& program, uint32_t rounds) noexcept {
   auto& recorded = static_cast<VulkanProgram&>(program);
-  const uint32_t* flag =
-      recorded.chained ? reinterpret_cast<const uint32_t*>(recorded.counters.host()) : nullptr;
-  recorded.last_ticket = timeline_.submit(recorded.begin, recorded.round, rounds, flag);
+  Commands commands{recorded.begin, recorded.round, recorded.together};
+  if (!recorded.chained.empty() && !timeline_.chain_broken()) {
+    commands.round = recorded.chained;
+    commands.chain_flag = reinterpret_cast<const uint32_t*>(recorded.counters.host());
+  }
+  recorded.last_ticket = timeline_.submit(commands, rounds);
   return {recorded.last_ticket};
 }
 
@@ -279,8 +297,13 @@ VulkanDeviceList list_vulkan_devices() {
   try {
     const vulkan::Instance instance(false);
     const std::vector<VkPhysicalDevice> physical = instance.physical_devices();
-    for (uint32_t i = 0; i < physical.size(); ++i)
-      list.devices.push_back(vulkan::describe(instance.handle(), physical[i], i));
+    for (uint32_t i = 0; i < physical.size(); ++i) {
+      VulkanDeviceInfo& info =
+          list.devices.emplace_back(vulkan::describe(instance.handle(), physical[i], i));
+      if (!info.why_not.empty() || !vulkan::tuning_for(info).chained) continue;
+      vulkan::Context context(std::to_string(i), false, vulkan::memory_options());
+      info.chained = vulkan::chain_holds(context);
+    }
     if (list.devices.empty()) list.why_none = "the Vulkan drivers found no device";
   } catch (const Error& error) {
     list.why_none = error.what();

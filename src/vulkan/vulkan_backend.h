@@ -12,12 +12,10 @@
 namespace tandem {
 
 struct VulkanOptions {
-  std::string device;     // number, part of a name, or empty for the best hardware device
+  std::string device{};   // number, part of a name, or empty for the best hardware device
   bool validate = false;  // run under the Khronos validation layer
   bool profile = false;   // programs time every dispatch
-  // Overrides the tuning row, for tests and benchmarks: -1 as the row says, 0 barriers between
-  // dispatches, 1 dispatches that wait for each other.
-  int chained = -1;
+  std::string tuning{};   // changes to the device's row, for tests and benchmarks: "chained=0"
 };
 
 // Throws kNotFound without a loader, driver or such a device, kUnsupported when the device lacks a

@@ -15,9 +15,7 @@ Matrix describe(const TensorView& view) {
   matrix.dtype = view.dtype;
   matrix.rows = view.rows();
   matrix.cols = view.cols();
-  matrix.row_size =
-      static_cast<uint32_t>(view.dtype == DType::kF32 ? view.cols() * sizeof(float)
-                                                      : packed_row_size(view.dtype, view.cols()));
+  matrix.row_size = static_cast<uint32_t>(packed_row_size(view.dtype, view.cols()));
   return matrix;
 }
 
@@ -43,9 +41,11 @@ std::shared_ptr<Buffer> WeightStore::upload(const TensorView& view, const Matrix
     const uint32_t count = std::min(rows_at_a_time, matrix.rows - first);
     memory_.upload(*buffer, size_t{first} * matrix.row_size, size_t{count} * matrix.row_size,
                    [&](std::span<std::byte> chunk, size_t) {
-                     for (uint32_t i = 0; i < count; ++i)
-                       pack(view, first + i,
-                            chunk.subspan(size_t{i} * matrix.row_size, matrix.row_size));
+                     threads_.run([&](uint32_t thread) noexcept {
+                       for (uint32_t i = thread; i < count; i += threads_.size())
+                         pack(view, first + i,
+                              chunk.subspan(size_t{i} * matrix.row_size, matrix.row_size));
+                     });
                    });
   }
   return buffer;

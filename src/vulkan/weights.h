@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/threads.h"
 #include "vulkan/memory.h"
 
 namespace tandem::vulkan {
@@ -52,6 +53,7 @@ class WeightStore {
   std::shared_ptr<Buffer> find_or_upload(const TensorView& view, const Matrix& matrix);
 
   Memory& memory_;
+  ThreadPool threads_{0};  // that pack
   std::map<Key, std::weak_ptr<Buffer>> loaded_;
 };
 

@@ -11,9 +11,6 @@
 namespace tandem::vulkan {
 namespace {
 
-constexpr uint32_t kMostHeadsTogether = 4;  // registers hold q and the sums of so many
-constexpr uint32_t kMostParts = 64;
-
 // The angle that a position adds to pair i, in turns times 2^64: the fraction of a turn is kept
 // exactly by wrapping multiplication.
 uint64_t turns(const LayerConfig& config, uint32_t i) {
@@ -37,9 +34,9 @@ AttentionFacts facts_of(const LayerConfig& config) {
   return facts;
 }
 
-uint32_t heads_together(const LayerConfig& config) {
+uint32_t heads_together(const Tuning& tuning, const LayerConfig& config) {
   const uint32_t group = config.heads / config.kv_heads;
-  uint32_t heads = std::min(group, kMostHeadsTogether);
+  uint32_t heads = std::min(group, tuning.attention_heads);
   while (group % heads != 0) --heads;
   return heads;
 }
@@ -80,18 +77,25 @@ AttentionDecodeParams common_params(ProgramBuilder& builder, const Node& node,
 const Pipeline& pipeline_of(ProgramBuilder& builder, const Node& node, uint32_t mode) {
   Context& context = builder.context();
   const LayerConfig& config = *node.spec.config;
-  return builder.pipeline("attention_decode",
-                          {{kSpecWorkgroup, context.tuning.attention_workgroup},
-                           {kSpecHeadSize, config.head_dim},
-                           {kSpecKv, cache_kind(node.spec.kv)},
-                           {kSpecHeadsTogether, heads_together(config)},
-                           {kSpecMode, mode},
-                           {kSpecPositionLanes, std::min(config.head_dim / 8, context.subgroup())},
-                           {kSpecChained, builder.chained() ? 1u : 0u}},
-                          sizeof(AttentionDecodeParams));
+  return builder.pipeline(
+      "attention_decode",
+      {{kSpecWorkgroup, context.tuning.attention_workgroup},
+       {kSpecHeadSize, config.head_dim},
+       {kSpecKv, cache_kind(node.spec.kv)},
+       {kSpecHeadsTogether, heads_together(context.tuning, config)},
+       {kSpecMode, mode},
+       {kSpecPositionLanes,
+        std::min({config.head_dim / 8, context.subgroup(), context.tuning.attention_lanes})},
+       {kSpecSubgroups, context.tuning.attention_workgroup / context.subgroup()},
+       {kSpecLeastTiles, context.tuning.attention_least_tiles},
+       {kSpecAhead, context.tuning.attention_ahead},
+       {kSpecChained, builder.chained() ? 1u : 0u}},
+      sizeof(AttentionDecodeParams));
 }
 
-uint32_t head_blocks(const LayerConfig& config) { return config.heads / heads_together(config); }
+uint32_t head_blocks(const Tuning& tuning, const LayerConfig& config) {
+  return config.heads / heads_together(tuning, config);
+}
 
 // Writes k and v (and rotates qkv, in kModeRotate) for all rows.
 void dispatch_write(ProgramBuilder& builder, const Node& node, uint32_t mode,
@@ -99,7 +103,8 @@ void dispatch_write(ProgramBuilder& builder, const Node& node, uint32_t mode,
   const LayerConfig& config = *node.spec.config;
   const uint64_t bytes = uint64_t{node.spec.max_rows} * config.qkv_width() * sizeof(float);
   builder.dispatch(pipeline_of(builder, node, mode), push,
-                   {1, head_blocks(config), node.spec.max_rows}, {"kv_write", bytes, 0});
+                   {head_blocks(builder.context().tuning, config), 1, node.spec.max_rows},
+                   {"kv_write", bytes, 0});
 }
 
 // Attends in as many parts as fill the device.
@@ -109,18 +114,18 @@ void dispatch_attend(ProgramBuilder& builder, const Node& node, uint32_t mode,
   Context& context = builder.context();
   const LayerConfig& config = *node.spec.config;
   const uint32_t max_rows = node.spec.max_rows;
-  const uint32_t blocks = head_blocks(config);
+  const uint32_t blocks = head_blocks(builder.context().tuning, config);
   const uint32_t wanted = context.units() * context.tuning.attention_per_unit;
   const uint32_t parts = std::clamp(wanted / (blocks * max_rows), 1u, kMostParts);
   if (parts > 1) {
     const size_t slots = size_t{blocks} * max_rows;
-    const size_t partial = size_t{heads_together(config)} * (config.head_dim + 2);
+    const size_t partial = size_t{heads_together(context.tuning, config)} * (config.head_dim + 2);
     push.scratch = builder.scratch(Scratch::kAttention,
                                    (slots * parts * partial + slots) * sizeof(float), true);
   }
   const uint64_t length =
       config.window != 0 ? std::min(config.window, push.capacity) : push.capacity;
-  builder.dispatch(pipeline_of(builder, node, mode), push, {parts, blocks, max_rows},
+  builder.dispatch(pipeline_of(builder, node, mode), push, {blocks, parts, max_rows},
                    {"core", 2 * length * config.kv_width() * dtype_size(node.spec.kv, 1),
                     4 * length * config.q_width() * max_rows});
 }

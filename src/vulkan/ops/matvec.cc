@@ -93,20 +93,21 @@ void dispatch_matvec(ProgramBuilder& builder, std::string_view label, const Matv
   }
   const uint32_t groups = divide_up(first.cols, kGroup);
   const uint32_t grid = std::min(context.units() * tuning.matvec_per_unit, outputs);
-  const MatvecShape shape = choose_shape(tuning, context.subgroup(), outputs, groups, grid);
+  const MatvecShape shape =
+      choose_shape(tuning, context.subgroup(), {outputs, groups, pairs}, grid);
   const uint32_t partials =
       shape.splits == 1 ? 1 : divide_up(outputs, grid) * shape.splits * (pairs ? 2 : 1);
   const bool staged = !is_float(first.dtype);
   const Pipeline& pipeline =
       builder.pipeline(fmt::format("matvec_{}", dtype_name(first.dtype)),
-                       {{kSpecWorkgroup, tuning.matvec_workgroup},
+                       {{kSpecWorkgroup, shape.workgroup},
                         {kSpecGroups, groups},
                         {kSpecPrologue, prologue_of(input)},
                         {kSpecPairs, pairs ? 1u : 0u},
                         {kSpecLanes, shape.lanes},
                         {kSpecUnroll, shape.unroll},
                         {kSpecSplits, shape.splits},
-                        {kSpecQuads, staged ? divide_up(groups * 8, tuning.matvec_workgroup) : 1},
+                        {kSpecQuads, staged ? divide_up(groups * 8, shape.workgroup) : 1},
                         {kSpecPartials, partials},
                         {kSpecRowKind, input.row_kind},
                         {kSpecChained, builder.chained() ? 1u : 0u}},

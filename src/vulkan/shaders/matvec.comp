@@ -94,25 +94,23 @@ float group_dot(Block block, uint group, uint64_t x_row) {
 }
 #endif
 
-// One value per subgroup, for each of the two norms.
-shared float subgroup_sums[2][kWorkgroup / 8];
+// One per subgroup.
+shared vec4 subgroup_sums[kWorkgroup / 8];
 
-float workgroup_sum(float value, uint which) {
-  const float sum = subgroupAdd(value);
-  if (gl_SubgroupInvocationID == 0) subgroup_sums[which][gl_SubgroupID] = sum;
+vec4 workgroup_sum(vec4 value) {
+  const vec4 sum = subgroupAdd(value);
+  if (gl_SubgroupInvocationID == 0) subgroup_sums[gl_SubgroupID] = sum;
   barrier();
-  float total = 0.0;
+  vec4 total = vec4(0.0);
   for (uint i = 0; i < gl_NumSubgroups; i += gl_SubgroupSize) {
     const uint at = i + gl_SubgroupInvocationID;
-    total += at < gl_NumSubgroups ? subgroup_sums[which][at] : 0.0;
+    total += at < gl_NumSubgroups ? subgroup_sums[at] : vec4(0.0);
   }
   return subgroupAdd(total);
 }
 
-float inverse_rms_of(vec4 v[kQuads], uint which) {
-  float squares = 0.0;
-  [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
-  return inversesqrt(workgroup_sum(squares, which) / float(kGroups * 32) + p.epsilon);
+float inverse_rms_of(float squares) {
+  return inversesqrt(max(squares, 0.0) / float(kGroups * 32) + p.epsilon);
 }
 
 // Weights of the norms, which need not wait for x.
@@ -138,18 +136,27 @@ void prepare_x(uint64_t x_row, uint row) {
     v[j] = has_quad(j) ? x.at[quad_of(j)] : vec4(0.0);
   if (kPrologue == kPrologueAddNorm) {
     QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
-    vec4 y[kQuads];
-    [[unroll]] for (uint j = 0; j < kQuads; ++j)
-      y[j] = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
-    const float inverse_rms = inverse_rms_of(y, 0);
+    // For both norms at once: with r = 1 / rms(y) and z = y w, the squares of x + r z sum up to
+    // x x + 2 r x z + r r z z.
+    vec4 z[kQuads], sums4 = vec4(0.0);
     [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      v[j] += y[j] * inverse_rms * add_weights[j];
+      const vec4 y = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
+      z[j] = y * add_weights[j];
+      sums4 += vec4(dot(y, y), dot(v[j], v[j]), dot(v[j], z[j]), dot(z[j], z[j]));
+    }
+    sums4 = workgroup_sum(sums4);
+    const float r = inverse_rms_of(sums4.x);
+    const float inverse_rms = inverse_rms_of(sums4.y + r * (2.0 * sums4.z + r * sums4.w));
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      v[j] += r * z[j];
       if (has_quad(j) && gl_WorkGroupID.x == 0)
         QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[quad_of(j)] = v[j];
+      v[j] *= inverse_rms * norm_weights[j];
     }
-  }
-  if (kPrologue != kPrologueCopy) {
-    const float inverse_rms = inverse_rms_of(v, 1);
+  } else if (kPrologue == kPrologueNorm) {
+    float squares = 0.0;
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
+    const float inverse_rms = inverse_rms_of(workgroup_sum(vec4(squares)).x);
     [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
   }
   // Eight neighbouring invocations hold a group.
@@ -232,12 +239,14 @@ void main() {
 #ifndef WEIGHT_IS_FLOAT
   load_norm_weights();
 #endif
-  if (kChained) chain_wait(p.chain);
-
+  // Of no round's own making, so there is no need to wait for it.
   Batch batch = Batch(p.batch);
   const uint row = gl_WorkGroupID.y;
-  if (row < (kRowKind == kRowsAll ? batch.rows : batch.outputs)) {
-    const uint from = kRowKind == kRowsGathered ? batch.row[row].output_row : row;
+  const bool works = row < (kRowKind == kRowsAll ? batch.rows : batch.outputs);
+  const uint from = kRowKind == kRowsGathered ? batch.row[row].output_row : row;
+  if (kChained) chain_wait(p.chain);
+
+  if (works) {
     const uint64_t x_row = p.x + 4 * uint64_t(from) * p.x_stride;
     FloatArray target = FloatArray(p.target + 4 * uint64_t(row) * p.target_stride);
     prepare_x(x_row, from);

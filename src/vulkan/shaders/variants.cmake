@@ -3,7 +3,7 @@
 
 set(TANDEM_WEIGHT_FORMATS q4_0 q8_0 q4_k q6_k f16 bf16 f32)
 
-foreach(name begin advance fill read rms_norm geglu gather top_k attention_decode attention
+foreach(name begin advance chain_check fill read rms_norm geglu gather top_k attention_decode attention
              matmul_reduce prepare_rows)
   tandem_shader(${name} SOURCE ${name}.comp)
 endforeach()

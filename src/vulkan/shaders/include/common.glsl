@@ -62,7 +62,8 @@ void chain_wait(Chain chain) {
     const uint at = chain.step * kCounterStride;
     uint spins = 0;
     while (atomicLoad(words.at[at], gl_ScopeDevice, 0, 0) < chain.wait_count) {
-      if (++spins == kSpinLimit || atomicLoad(words.at[0], gl_ScopeDevice, 0, 0) != 0) {
+      if (++spins % kSpinsPerLook != 0) continue;
+      if (spins >= kSpinLimit || atomicLoad(words.at[0], gl_ScopeDevice, 0, 0) != 0) {
         atomicStore(words.at[0], chain.step, gl_ScopeDevice, 0, 0);
         break;
       }
@@ -73,10 +74,13 @@ void chain_wait(Chain chain) {
   workgroup_barrier();
 }
 
+// Its result is not asked for, so that the workgroup ends without waiting for it.
 void chain_signal(Chain chain) {
   workgroup_barrier();
   if (gl_LocalInvocationIndex == 0)
-    count_arrival(UintArray(chain.counters + 4 * kCounterStride * (chain.step + 1)));
+    atomicAdd(UintArray(chain.counters + 4 * kCounterStride * (chain.step + 1)).at[0], 1,
+              gl_ScopeDevice, gl_StorageSemanticsBuffer,
+              gl_SemanticsRelease | gl_SemanticsMakeAvailable);
 }
 
 // The sum over `lanes` neighbouring invocations, a power of two up to 64. A counted loop, which every

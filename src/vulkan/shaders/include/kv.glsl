@@ -13,6 +13,9 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) nonprivate buffer 
 layout(buffer_reference, scalar, buffer_reference_align = 8) nonprivate buffer UintPair {
   uvec2 value;
 };
+layout(buffer_reference, scalar, buffer_reference_align = 1) nonprivate buffer Byte {
+  int8_t value;
+};
 layout(buffer_reference, scalar, buffer_reference_align = 2) nonprivate buffer Half {
   uint16_t value;
 };
@@ -21,29 +24,50 @@ struct Eight {
   float at[8];
 };
 
-// Eight consecutive elements, and the scale of theirs.
-Eight load_eight(uint64_t cache, uint64_t scale_address) {
+// Eight consecutive elements as the cache has them, and the scale of theirs.
+struct Stored {
+  uvec4 low, high;
+  uint scale;
+};
+
+// Only issues the loads, so that several can be in flight.
+Stored load_stored(uint64_t cache, uint64_t scale_address) {
+  Stored stored;
+  if (kCache == kCacheF16) {
+    stored.low = UintQuad(cache).value;
+  } else if (kCache == kCacheQ8) {
+    stored.low.xy = UintPair(cache).value;
+    stored.scale = uint(Half(scale_address).value);
+  } else {
+    stored.low = UintQuad(cache).value;
+    stored.high = UintQuad(cache + 16).value;
+  }
+  return stored;
+}
+
+Eight decode(Stored stored) {
   Eight r;
   if (kCache == kCacheF16) {
-    const uvec4 words = UintQuad(cache).value;
     [[unroll]] for (uint i = 0; i < 4; ++i) {
-      const vec2 two = unpackHalf2x16(words[i]);
+      const vec2 two = unpackHalf2x16(stored.low[i]);
       r.at[2 * i] = two.x;
       r.at[2 * i + 1] = two.y;
     }
   } else if (kCache == kCacheQ8) {
-    const uvec2 words = UintPair(cache).value;
-    const float scale = unpackHalf2x16(uint(Half(scale_address).value)).x;
+    const float scale = unpackHalf2x16(stored.scale).x;
     [[unroll]] for (uint i = 0; i < 8; ++i)
-      r.at[i] = scale * float(bitfieldExtract(int(words[i / 4]), int(8 * (i % 4)), 8));
+      r.at[i] = scale * float(bitfieldExtract(int(stored.low[i / 4]), int(8 * (i % 4)), 8));
   } else {
-    const vec4 low = QuadArray(cache).at[0], high = QuadArray(cache).at[1];
     [[unroll]] for (uint i = 0; i < 4; ++i) {
-      r.at[i] = low[i];
-      r.at[4 + i] = high[i];
+      r.at[i] = uintBitsToFloat(stored.low[i]);
+      r.at[4 + i] = uintBitsToFloat(stored.high[i]);
     }
   }
   return r;
+}
+
+Eight load_eight(uint64_t cache, uint64_t scale_address) {
+  return decode(load_stored(cache, scale_address));
 }
 
 // Elements 2i and 2i+1 of a row that is not int8.
@@ -56,18 +80,20 @@ void store_pair(uint64_t row, uint i, vec2 values) {
   }
 }
 
-// A group of 32 elements as int8: q = round(v / d), d = max / 127, stored as f16.
-void store_group(uint64_t cache, uint64_t scale_address, float values[32]) {
-  float largest = 0.0;
-  [[unroll]] for (uint i = 0; i < 32; ++i) largest = max(largest, abs(values[i]));
-  Half(scale_address).value = uint16_t(packHalf2x16(vec2(largest / 127.0, 0.0)));
-  const float inverse = largest > 0.0 ? 127.0 / largest : 0.0;
-  [[unroll]] for (uint i = 0; i < 8; ++i) {
-    uint word = 0;
-    [[unroll]] for (uint j = 0; j < 4; ++j)
-      word |= (uint(int(roundEven(values[4 * i + j] * inverse))) & 0xffu) << (8 * j);
-    UintArray(cache).at[i] = word;
-  }
+// An element of an int8 cache: q = round(v / d), d = largest / 127 of its group, stored as f16; and
+// what a reader gets.
+struct Quantised {
+  int q;
+  uint scale;  // d as f16
+  float value;
+};
+
+Quantised quantise(float v, float largest) {
+  Quantised r;
+  r.scale = packHalf2x16(vec2(largest / 127.0, 0.0));
+  r.q = int(roundEven(largest > 0.0 ? v * (127.0 / largest) : 0.0));
+  r.value = unpackHalf2x16(r.scale).x * float(r.q);
+  return r;
 }
 
 #endif

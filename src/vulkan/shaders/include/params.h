@@ -26,7 +26,14 @@ struct Chain {
   uint wait_count;  // workgroups of the step before; 0: no wait
 };
 TANDEM_CONSTANT kCounterStride = 32;
-TANDEM_CONSTANT kSpinLimit = 1u << 21;
+TANDEM_CONSTANT kSpinLimit = 1u << 21;     // a second or two
+TANDEM_CONSTANT kSpinsPerLook = 1u << 10;  // between looks at the failure flag
+
+// chain_check.comp
+struct ChainCheckParams {
+  uint64_t source, target;  // a word per workgroup
+  Chain chain;
+};
 
 // fill.comp
 struct FillParams {
@@ -147,15 +154,18 @@ TANDEM_CONSTANT kSpecKv = 2;
 TANDEM_CONSTANT kSpecHeadsTogether = 3;  // query heads of one KV head done by one workgroup
 TANDEM_CONSTANT kSpecMode = 4;
 TANDEM_CONSTANT kSpecPositionLanes = 5;  // invocations that share a position
+TANDEM_CONSTANT kSpecSubgroups = 6;      // of a workgroup
+TANDEM_CONSTANT kSpecLeastTiles = 7;     // of a part of the KV length, at least
+TANDEM_CONSTANT kSpecAhead = 8;          // positions that invocations load at a time
 TANDEM_CONSTANT kCacheF16 = 0;
 TANDEM_CONSTANT kCacheQ8 = 1;
 TANDEM_CONSTANT kCacheF32 = 2;
-TANDEM_CONSTANT kModeFused = 0;        // write this row's k and v, then attend
-TANDEM_CONSTANT kModeWrite = 1;        // only write
-TANDEM_CONSTANT kModeAttend = 2;       // only attend
-TANDEM_CONSTANT kModeRotate = 3;       // write, and replace q and k of qkv by their rotated norms
-TANDEM_CONSTANT kModeReady = 4;        // attend with q as qkv has it
-TANDEM_CONSTANT kSplitPositions = 64;  // fewer are not worth a workgroup
+TANDEM_CONSTANT kModeFused = 0;   // write this row's k and v, then attend
+TANDEM_CONSTANT kModeWrite = 1;   // only write
+TANDEM_CONSTANT kModeAttend = 2;  // only attend
+TANDEM_CONSTANT kModeRotate = 3;  // write, and replace q and k of qkv by their rotated norms
+TANDEM_CONSTANT kModeReady = 4;   // attend with q as qkv has it
+TANDEM_CONSTANT kMostParts = 64;  // of a KV length
 
 // top_k.comp: the k largest values of each row, the lower id first on a tie.
 struct TopKParams {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "npu/emulator/array.h"
 
@@ -148,7 +147,7 @@ void Array::deliver(DmaChannel& source, const std::vector<StreamTarget>& list) {
   StreamFifo& fifo = source.fifo;
   if (options_.move_data) {
     scratch_.resize(source.moving);
-    std::memcpy(scratch_.data(), fifo.bytes.data(), source.moving_fifo);
+    std::copy_n(fifo.bytes.begin(), source.moving_fifo, scratch_.begin());
     fifo.bytes.erase(fifo.bytes.begin(), fifo.bytes.begin() + source.moving_fifo);
     gather(source, source.position, std::span(scratch_).subspan(source.moving_fifo));
     for (const StreamTarget& entry : list) {

@@ -1,0 +1,57 @@
+// Plans on the command line.
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "cli/process.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+const std::vector<std::string> kStory = {"run",
+                                         "-m",
+                                         "models/story-14m-q4_0.gguf",
+                                         "--chat",
+                                         "--temp",
+                                         "0",
+                                         "-n",
+                                         "12",
+                                         "-v",
+                                         "-p",
+                                         "Tell me a story about a fox and a boat."};
+
+TEST(Plan, HybridTellsAStoryOnThreeDevices) {
+  const std::string devices = run_tandem({"devices"}).out;
+  for (const char* device : {"vulkan:", "npu-emu"})
+    if (devices.find(device) == std::string::npos) GTEST_SKIP() << "no device " << device;
+  std::vector<std::string> arguments = kStory;
+  arguments.insert(arguments.end(), {"--plan", "hybrid"});
+  const Outcome outcome = run_tandem(arguments);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_GT(outcome.out.size(), 20u);
+  // The model has 12 layers: two projections and an FFN in each, and 14 nodes for the CPU.
+  EXPECT_THAT(outcome.err, ContainsRegex("tandem: npu.*prefill 24 nodes, .*decode 24 nodes"));
+  EXPECT_THAT(outcome.err, ContainsRegex("tandem: vulkan:.*prefill 12 nodes, .*decode 12 nodes"));
+  EXPECT_THAT(outcome.err, ContainsRegex("tandem: cpu .*prefill 14 nodes, .*decode 14 nodes"));
+  EXPECT_THAT(outcome.err, HasSubstr(", 0 bytes copied"));
+}
+
+// The CPU is not software in place of a GPU, and runs without any.
+TEST(Plan, AutomaticNeedsNoGpu) {
+  std::vector<std::string> arguments = kStory;
+  arguments.insert(arguments.end(), {"--plan", "auto"});
+  ProcessOptions options;
+  options.environment = {{"VK_DRIVER_FILES", "/nonexistent"}, {"VK_ICD_FILENAMES", "/nonexistent"}};
+  const Outcome outcome = run_tandem(arguments, options);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, ContainsRegex("tandem: cpu .*prefill 50 nodes"));
+}
+
+}  // namespace
+}  // namespace tandem

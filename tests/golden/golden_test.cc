@@ -12,21 +12,11 @@
 #include "cpu/isa.h"
 #include "engine/engine.h"
 #include "engine/session.h"
-#include "golden/reference.h"
+#include "golden/whole_model.h"
 #include "model/tokenizer.h"
 
 namespace tandem {
 namespace {
-
-// Bounds of a whole model. Unquantised weights: float32 rounding with an f32 cache, the rounding
-// of keys and values to 11 bits with an f16 one. Quantised weights: activations are int8 in groups
-// of 32, which costs about 1.1e-3 nats when every product uses it.
-constexpr double kF32CacheError = 5e-5, kF16CacheError = 2e-3;
-constexpr double kQuantisedDivergence = 3e-3, kQ8CacheDivergence = 1e-3;
-constexpr double kPerplexityShare = 0.01;
-// Logit error of a quantised model, as a share of the row's largest magnitude, for judging whether
-// two candidates are too close to call: the largest of the kept rows was below it.
-constexpr double kQuantisedMarginShare = 0.06;
 
 class Golden : public ::testing::Test {
  protected:
@@ -38,79 +28,6 @@ class Golden : public ::testing::Test {
     }
   }
 };
-
-EngineOptions options_for(uint32_t context, DType kv) {
-  EngineOptions options;
-  options.context = context;
-  options.max_outputs = 64;
-  options.kv = kv;
-  return options;
-}
-
-struct Outcome {
-  double worst_error = 0;      // relative, over the kept rows
-  double mean_divergence = 0;  // over the kept rows
-  size_t wrong_argmax = 0;     // where the margin exceeded twice the bound
-};
-
-// Runs every prompt and compares the kept rows; `bound` is what a logit may be off, relative to its
-// row's largest magnitude.
-Outcome compare(const Reference& reference, const std::filesystem::path& model, DType kv,
-                double bound) {
-  uint32_t longest = 0;
-  for (const ReferencePrompt& p : reference.prompts)
-    longest = std::max(longest, static_cast<uint32_t>(p.ids.size()));
-  Engine engine(model, options_for(longest, kv));
-  Outcome outcome;
-  size_t rows = 0;
-  for (const ReferencePrompt& prompt : reference.prompts) {
-    Session session(engine);
-    size_t next = 0;
-    session.append_all(prompt.ids, [&](uint32_t position, std::span<const float> got) {
-      const auto top = std::max_element(got.begin(), got.end());
-      const auto argmax = static_cast<int32_t>(top - got.begin());
-      if (argmax != prompt.argmax[position]) {
-        const double margin = *top - got[static_cast<size_t>(prompt.argmax[position])];
-        const double largest = std::abs(*std::max_element(
-            got.begin(), got.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
-        if (margin > 2 * bound * largest) ++outcome.wrong_argmax;
-      }
-      if (next >= prompt.kept.size() || prompt.kept[next] != position) return;
-      const std::vector<float>& want = prompt.logits[next++];
-      outcome.worst_error = std::max(outcome.worst_error, relative_error(want, got));
-      outcome.mean_divergence += divergence(want, got);
-      ++rows;
-    });
-  }
-  outcome.mean_divergence /= static_cast<double>(rows);
-  return outcome;
-}
-
-// Greedy continuation, equal while the reference's margin exceeds what the logits may be off.
-void expect_greedy(const Reference& reference, const std::filesystem::path& model) {
-  Engine engine(model, options_for(1024, DType::kF16));
-  for (const ReferencePrompt& prompt : reference.prompts) {
-    if (prompt.ids.size() + prompt.greedy.size() > 1024) continue;
-    Session session(engine);
-    session.append(prompt.ids);
-    const auto logits = session.logits();
-    double largest = 0;
-    for (float logit : logits) largest = std::max(largest, std::abs(static_cast<double>(logit)));
-    auto id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    for (size_t i = 0; i < prompt.greedy.size(); ++i) {
-      if (id != prompt.greedy[i]) {
-        EXPECT_LT(prompt.margins[i], kQuantisedMarginShare * largest)
-            << prompt.text << ", token " << i;
-        break;
-      }
-      id = session.append_greedy(id);
-    }
-  }
-}
-
-// An asset's reference, or a skip that names it.
-#define TANDEM_REQUIRE_ASSET(path) \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << (path) << " is not there (TANDEM_TEST_ASSETS)"
 
 class GoldenModel : public Golden, public ::testing::WithParamInterface<const char*> {
  protected:
@@ -126,14 +43,16 @@ class GoldenExact : public GoldenModel {};
 
 TEST_P(GoldenExact, LogitsAgreeWithF32Cache) {
   TANDEM_REQUIRE_ASSET(json());
-  const Outcome outcome = compare(read_reference(json()), model(), DType::kF32, kF32CacheError);
+  const Outcome outcome =
+      compare(read_reference(json()), model(), options_for(0, DType::kF32), kF32CacheError);
   EXPECT_LT(outcome.worst_error, kF32CacheError);
   EXPECT_EQ(outcome.wrong_argmax, 0u);
 }
 
 TEST_P(GoldenExact, LogitsAgreeWithF16Cache) {
   TANDEM_REQUIRE_ASSET(json());
-  const Outcome outcome = compare(read_reference(json()), model(), DType::kF16, kF16CacheError);
+  const Outcome outcome =
+      compare(read_reference(json()), model(), options_for(0, DType::kF16), kF16CacheError);
   EXPECT_LT(outcome.worst_error, kF16CacheError);
   EXPECT_EQ(outcome.wrong_argmax, 0u);
 }
@@ -155,16 +74,17 @@ class GoldenQuantised : public GoldenModel {};
 TEST_P(GoldenQuantised, LogitsAgree) {
   TANDEM_REQUIRE_ASSET(json());
   const Reference reference = read_reference(json());
-  const Outcome f16 = compare(reference, model(), DType::kF16, kQuantisedMarginShare);
+  const Outcome f16 =
+      compare(reference, model(), options_for(0, DType::kF16), kQuantisedMarginShare);
   EXPECT_LT(f16.mean_divergence, kQuantisedDivergence);
   EXPECT_EQ(f16.wrong_argmax, 0u);
-  const Outcome q8 = compare(reference, model(), DType::kI8, kQuantisedMarginShare);
+  const Outcome q8 = compare(reference, model(), options_for(0, DType::kI8), kQuantisedMarginShare);
   EXPECT_LT(q8.mean_divergence, f16.mean_divergence + kQ8CacheDivergence);
 }
 
 TEST_P(GoldenQuantised, GreedyTextAgrees) {
   TANDEM_REQUIRE_ASSET(json());
-  expect_greedy(read_reference(json()), model());
+  expect_greedy(read_reference(json()), model(), options_for(1024, DType::kF16));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenQuantised,
@@ -175,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenQuantised,
 // The bundled model and the results committed beside this file: meaningful without any asset.
 TEST_F(Golden, BundledModelContinuesAsTheReferenceDoes) {
   const Reference reference = read_reference("tests/golden/story-14m-q4_0.json");
-  expect_greedy(reference, "models/story-14m-q4_0.gguf");
+  expect_greedy(reference, "models/story-14m-q4_0.gguf", options_for(1024, DType::kF16));
 }
 
 TEST_F(Golden, BundledModelTokenizesAsTheReferenceDoes) {

@@ -78,6 +78,9 @@ void Engine::settle_options(const std::string& source) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("a q8_0 cache needs a head size that 32 divides, not {}; use f16",
                             config_.common().head_dim));
+  // Only a single device feeds its tokens back to itself.
+  if (options_.max_rounds == 0)
+    options_.max_rounds = backends_.size() == 1 ? backends_.front()->info().rounds : 1;
 }
 
 void Engine::add_shadows() {

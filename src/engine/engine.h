@@ -28,7 +28,7 @@ struct EngineOptions {
   uint32_t batch = 2048;       // rows handed over at once, at most
   uint32_t micro_batch = 0;    // rows of one step; 0: the plan's chunk, else 512
   uint32_t max_outputs = 1;    // logits rows of one step
-  uint32_t max_rounds = 1;
+  uint32_t max_rounds = 0;     // greedy tokens of one submit, at most; 0: as the device likes
   uint32_t sequences = 1;
   std::optional<DType> kv;  // unset: the plan's, else f16
 };
@@ -43,7 +43,7 @@ class Engine {
   const GgufFile& file() const { return file_; }
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
-  // With what was left open filled in: context, micro-batch, cache type.
+  // With what was left open filled in: context, micro-batch, rounds, cache type.
   const EngineOptions& options() const { return options_; }
   DType kv() const { return *options_.kv; }
   const Plan& plan() const { return plan_; }

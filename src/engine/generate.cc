@@ -16,6 +16,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// How long a reader may wait for text while several tokens are found in one submit.
+constexpr double kPatience = 0.05;
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -93,10 +96,32 @@ void Generator::check(std::span<const int32_t> prompt) const {
                                                prompt.size(), session_.room()));
 }
 
-int32_t Generator::next_after(int32_t id) {
-  if (greedy_) return session_.append_greedy(id);
-  session_.append({&id, 1});
-  return sampler_.sample(session_.logits());
+// `most` tokens may still be wanted.
+int32_t Generator::next_after(int32_t id, uint32_t most) {
+  if (!greedy_) {
+    session_.append({&id, 1});
+    return sampler_.sample(session_.logits());
+  }
+  if (ahead_.empty()) {
+    uint32_t rounds = 1;
+    if (seconds_per_token_ > 0) {
+      const double patient = std::clamp(kPatience / seconds_per_token_, 1.0,
+                                        static_cast<double>(session_.max_rounds()));
+      rounds = std::min({static_cast<uint32_t>(patient), most, session_.room()});
+    }
+    const auto start = Clock::now();
+    ahead_ = session_.append_greedy_rounds(id, rounds);
+    seconds_per_token_ = seconds_since(start) / rounds;
+  }
+  const int32_t next = ahead_.front();
+  ahead_ = ahead_.subspan(1);
+  return next;
+}
+
+// Takes back what the session holds beyond the last token taken.
+void Generator::drop_ahead() {
+  session_.rewind(session_.position() - static_cast<uint32_t>(ahead_.size()));
+  ahead_ = {};
 }
 
 GenerateResult Generator::generate(std::span<const int32_t> prompt, const Emit& emit) {
@@ -125,7 +150,7 @@ GenerateResult Generator::generate(std::span<const int32_t> prompt, const Emit& 
       break;
     }
     if (result.ids.size() >= options_.max_tokens) break;
-    if (session_.room() == 0) {
+    if (session_.room() + ahead_.size() == 0) {
       result.finish = FinishReason::kContextFull;
       break;
     }
@@ -133,10 +158,11 @@ GenerateResult Generator::generate(std::span<const int32_t> prompt, const Emit& 
       result.finish = FinishReason::kInterrupted;
       break;
     }
-    id = next_after(id);
+    id = next_after(id, options_.max_tokens - static_cast<uint32_t>(result.ids.size()));
     result.generate_seconds = seconds_since(generating);
     if (result.ids.size() == 1) result.second_token_seconds = result.generate_seconds;
   }
+  drop_ahead();
   text.flush();
   return result;
 }

@@ -57,13 +57,16 @@ class Generator {
 
  private:
   void check(std::span<const int32_t> prompt) const;
-  int32_t next_after(int32_t id);
+  int32_t next_after(int32_t id, uint32_t most);
+  void drop_ahead();
 
   Session& session_;
   const Tokenizer& tokenizer_;
   GenerateOptions options_;
   Sampler sampler_;
-  bool greedy_;  // the device that runs the head finds the next token
+  bool greedy_;                     // the device that runs the head finds the next token
+  std::span<const int32_t> ahead_;  // tokens the session found but generate() has not taken
+  double seconds_per_token_ = 0;    // of the last submit; 0: not known
 };
 
 }  // namespace tandem

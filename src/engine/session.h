@@ -21,6 +21,7 @@ class Session {
   uint32_t position() const { return static_cast<uint32_t>(tokens_.size()); }
   uint32_t room() const { return engine_.options().context - position(); }
   uint32_t vocab() const { return engine_.config().vocab; }
+  uint32_t max_rounds() const { return engine_.options().max_rounds; }
 
   // Appends tokens, in steps of the engine's micro-batch, several at once where the plan has more
   // than one in flight. Afterwards logits() are those after the

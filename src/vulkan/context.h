@@ -9,6 +9,7 @@
 #include "vulkan/matmul_tuning.h"
 #include "vulkan/memory.h"
 #include "vulkan/pipeline.h"
+#include "vulkan/scratch_pool.h"
 #include "vulkan/tuning.h"
 
 namespace tandem::vulkan {
@@ -19,6 +20,7 @@ struct Context {
           bool capture_statistics = false)
       : device(wanted, validate),
         memory(device, memory_options),
+        scratch(memory),
         pipelines(device, capture_statistics ? std::filesystem::path() : pipeline_cache_folder(),
                   capture_statistics),
         tuning(tuning_for(device.info())) {}
@@ -37,6 +39,7 @@ struct Context {
 
   Device device;
   Memory memory;
+  ScratchPool scratch;
   PipelineCache pipelines;
   Tuning tuning;
   // For tests and measurements: no unit beyond this, and from how many rows on products are tiled.

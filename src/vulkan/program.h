@@ -26,7 +26,7 @@ class VulkanProgram : public Program {
   std::vector<VkCommandBuffer> begin, round;  // once a submission, once a round
   std::vector<VkCommandBuffer> chained;       // a round whose dispatches wait for each other
   uint32_t together = 1;                      // rounds that are short enough for one submission
-  std::vector<Buffer> buffers;                // scratch, tables
+  std::vector<Buffer> buffers;                // tables
   Buffer batch;                               // the device's copy
   Buffer counters;                            // of the chain; host() reads the failure flag
   RecorderStatistics statistics;

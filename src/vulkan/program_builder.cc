@@ -44,16 +44,9 @@ Chain ProgramBuilder::next_chain(Grid grid) {
 
 VkDeviceAddress ProgramBuilder::scratch(Scratch use, size_t size, bool zeroed) {
   if (recorder_.lists_only()) return kNowhere;
-  Piece& piece = scratch_[static_cast<size_t>(use)];
-  // Zeroed memory holds counters whose place depends on the size.
-  if (zeroed ? piece.size == size : piece.size >= size) return piece.address;
-  Buffer buffer = context_.memory.allocate(size, Placement::kDevice, "working buffers");
-  if (zeroed)
-    context_.memory.upload(buffer, 0, size, [](std::span<std::byte> chunk, size_t) {
-      std::memset(chunk.data(), 0, chunk.size());
-    });
-  piece = {buffer.address(), size};
-  buffers_.push_back(std::move(buffer));
+  ScratchPiece& piece = scratch_[static_cast<size_t>(use)];
+  if (zeroed ? piece.size != size : piece.size < size)
+    piece = context_.scratch.get(use, size, zeroed);
   return piece.address;
 }
 

@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "vulkan/context.h"
 #include "vulkan/recorder.h"
+#include "vulkan/scratch_pool.h"
 #include "vulkan/shaders/include/params.h"
 #include "vulkan/weights.h"
 
@@ -42,21 +43,6 @@ struct Norm {
   bool on_outputs = false;
   uint32_t padded_width = 0;  // zeros from `width` up to here
 };
-
-// Memory that lives from one dispatch to a later one of the same node, by use.
-enum class Scratch : uint8_t {
-  kStream,
-  kProduct,
-  kHidden,
-  kGateUp,
-  kNormed,
-  kAttention,
-  kTopK,
-  kMatmulX,
-  kMatmulScale,
-  kMatmulSplits,
-};
-inline constexpr size_t kScratchCount = 10;
 
 // One node as ops record it.
 struct Node {
@@ -94,7 +80,8 @@ class ProgramBuilder {
     cut_if_long(cost);
   }
 
-  // At least `size` bytes; `zeroed` once, when the memory is made.
+  // At least `size` bytes, shared with other programs; `zeroed` once, when the memory is made, and
+  // left so by every program.
   VkDeviceAddress scratch(Scratch use, size_t size, bool zeroed = false);
 
   // The rows where the residual stream of `x` is now, which is `x` itself or scratch memory.
@@ -114,7 +101,7 @@ class ProgramBuilder {
   // one more dispatch follows.
   static constexpr double kLongest = 0.25;
 
-  // Scratch and tables the program must keep.
+  // Tables the program must keep.
   std::vector<Buffer> take_buffers() { return std::move(buffers_); }
 
   // Constant data for shaders, kept with the program.
@@ -131,18 +118,13 @@ class ProgramBuilder {
   Chain next_chain(Grid grid);
   void cut_if_long(const DispatchCost& cost);
 
-  struct Piece {
-    VkDeviceAddress address = 0;
-    size_t size = 0;
-  };
-
   Context& context_;
   Recorder& recorder_;
   VkDeviceAddress batch_, counters_;
   uint32_t step_ = 0;        // chain counters used
   uint32_t wait_count_ = 0;  // workgroups of the chained dispatch before; 0: it was not chained
   bool first_ = true;
-  std::array<Piece, kScratchCount> scratch_{};
+  std::array<ScratchPiece, kScratchCount> scratch_{};  // of this program, by use
   std::vector<Buffer> buffers_;
   Rows home_, now_;  // the stream's own rows, and where it is
   uint32_t stream_width_ = 0, stream_rows_ = 0;

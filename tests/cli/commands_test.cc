@@ -151,6 +151,9 @@ TEST(Bench, HasTheFieldsOfLlamaBenchInEveryFormat) {
   EXPECT_EQ(records[0]["model_type"], "gemma3 ?B Q4_0");
   EXPECT_EQ(records[1]["samples_ns"].size(), 2u);
   EXPECT_EQ(records[1]["ids"].size(), 4u);
+  ASSERT_EQ(records[0]["device_use"].size(), 1u);
+  EXPECT_EQ(records[0]["device_use"][0]["device"], "cpu");
+  EXPECT_EQ(records[0]["device_use"][0]["tokens"], 2 * 8);  // two repetitions
 
   std::istringstream lines(expect_output(with(bench, {"jsonl"})));
   std::string line;
@@ -166,6 +169,22 @@ TEST(Bench, HasTheFieldsOfLlamaBenchInEveryFormat) {
   const std::string table = expect_output(with(bench, {"md"}));
   for (const char* test : {" pp8 |", " tg4 |", " pp8 @ d4 |", " tg4 @ d4 |", "| model "})
     EXPECT_NE(table.find(test), std::string::npos) << test << " in " << table;
+}
+
+TEST(Bench, TakesSeveralSequencesAndWritesTraces) {
+  const TemporaryFolder folder;
+  const std::string table =
+      expect_output({"bench", "-m", kModel, "-p", "0", "-n", "4", "-r", "1", "--parallel", "3",
+                     "--trace", folder / "trace.json", "--plot", folder / "plot.svg"});
+  for (const char* text : {" tg4 x 3 |", "| cpu | decode |", "overall tok/s", "memory of cpu"})
+    EXPECT_NE(table.find(text), std::string::npos) << text << " in " << table;
+  const Json trace = parse_json(read_file(folder / "trace.json"), "trace.json");
+  EXPECT_GE(trace["traceEvents"].size(), 2u);
+  EXPECT_EQ(read_file(folder / "plot.svg").rfind("<svg ", 0), 0u);
+  const Outcome refused =
+      run_tandem({"bench", "-m", kModel, "-p", "4", "-n", "0", "--trace", "/no/such/folder/x"});
+  EXPECT_EQ(refused.out, "");
+  EXPECT_NE(refused.err.find("/no/such/folder/x could not be written"), std::string::npos);
 }
 
 TEST(Quantize, AndInspectAgreeOnTheNewType) {

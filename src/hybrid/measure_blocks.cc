@@ -158,7 +158,8 @@ class NodeBench {
 
   // Microseconds of all nodes of the sample, launch included. In decode the choice of the token
   // belongs to the head.
-  double run_us(Phase phase, uint32_t rows, uint32_t position, StepMemory& memory) {
+  double run_us(Phase phase, uint32_t rows, uint32_t position, StepMemory& memory,
+                const std::function<void()>& wake) {
     const std::unique_ptr<Program> program = record(phase, memory);
     memory.write(phase, rows, position, device_);
     std::vector<double> samples;
@@ -166,6 +167,7 @@ class NodeBench {
     run_once(*program);  // warm
     while (samples.size() < kLeastRuns || (sum < kEnoughUs && samples.size() < kMostRuns)) {
       flusher_.flush();
+      wake();
       const uint64_t start = now_ns();
       run_once(*program);
       samples.push_back(static_cast<double>(now_ns() - start) * 1e-3);
@@ -173,11 +175,6 @@ class NodeBench {
       if (sum > 10 * kEnoughUs) break;  // a slow device: fewer runs have to do
     }
     return median(std::move(samples));
-  }
-
- private:
-  Node node_at(uint32_t index) const {
-    return {sample_.nodes[index].op, static_cast<uint16_t>(index)};
   }
 
   std::unique_ptr<Program> record(Phase phase, StepMemory& memory) {
@@ -214,6 +211,11 @@ class NodeBench {
                               op_info(sample_.nodes[0].op).name, device_.failure()));
   }
 
+ private:
+  Node node_at(uint32_t index) const {
+    return {sample_.nodes[index].op, static_cast<uint16_t>(index)};
+  }
+
   Backend& device_;
   const Sample& sample_;
   CacheFlusher& flusher_;
@@ -222,6 +224,33 @@ class NodeBench {
   std::vector<std::unique_ptr<Weights>> weights_;  // by node, then op
   std::vector<std::unique_ptr<Kernel>> kernels_;   // of the program being run
   uint64_t weight_size_ = 0;
+};
+
+// A program that does next to nothing. Run just before another it leaves the device as awake as the
+// step before does: threads that slept while caches were flushed would cost milliseconds.
+class Waker {
+ public:
+  Waker(Backend& device, const ModelConfig& config, const ModelWeights& weights,
+        const CoordinatorShape& shape, CacheFlusher& flusher)
+      : sample_(sample_of(config, weights, NodeKind::kEmbed)) {
+    const Phase decode[] = {Phase::kDecode};
+    const WeightTypes types = weights.node(Op::kEmbed, 0).types();
+    if (node_support(device, sample_.config, shape, {Op::kEmbed}, decode, types).ops.empty())
+      return;  // such a device waits for nothing but its own work
+    bench_ = std::make_unique<NodeBench>(device, weights, sample_, decode, shape, flusher);
+    memory_ = std::make_unique<StepMemory>(sample_.config, shape);
+    memory_->write(Phase::kDecode, 1, 0, device);
+    program_ = bench_->record(Phase::kDecode, *memory_);
+  }
+  void wake() {
+    if (program_) bench_->run_once(*program_);
+  }
+
+ private:
+  Sample sample_;
+  std::unique_ptr<StepMemory> memory_;
+  std::unique_ptr<NodeBench> bench_;
+  std::unique_ptr<Program> program_;
 };
 
 class Measurement {
@@ -247,6 +276,8 @@ class Measurement {
     if (info.name == "cpu") cost.host_cores = options_.threads;
     if (info.software) cost.host_cores = default_thread_count();
     cost.read_bandwidth = device.measure_read_bandwidth();
+    Waker waker(device, config_, weights_, shape(Phase::kDecode, 1), flusher_);
+    wake_ = [&waker] { waker.wake(); };
     for (uint32_t k = 0; k < kNodeKindCount; ++k) {
       if (options_.progress) options_.progress(done_, total_);
       const size_t node_count = measure_kind(device, NodeKind(k), cost);
@@ -341,7 +372,7 @@ class Measurement {
       StepMemory memory(sample.config, shape(phase, rows));
       for (uint32_t position : options_.positions) {
         if (!is_core && position > 0) continue;
-        const double us = bench.run_us(phase, rows, position, memory);
+        const double us = bench.run_us(phase, rows, position, memory, wake_);
         // The first node measured does next to nothing in decode: what it takes is the launch.
         if (kind == NodeKind::kEmbed && phase == Phase::kDecode && rows == 1) cost.launch_us = us;
         cost.node(kind).phase(phase).points.push_back(
@@ -355,6 +386,7 @@ class Measurement {
   const BlockBenchOptions& options_;
   ModelShape model_;
   CacheFlusher flusher_;
+  std::function<void()> wake_;  // the device being measured
   uint64_t done_ = 0, total_ = 0;
 };
 

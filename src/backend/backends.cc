@@ -105,7 +105,6 @@ std::unique_ptr<Backend> open_backend(const std::string& name, const BackendOpti
   if (name == "npu" || name == "npu-emu") {
     npu::NpuOptions npu_options;
     npu_options.emulated = name == "npu-emu";
-    npu_options.kernel_sources = "src/npu/kernels";  // as `tandem npu build` has it
     return npu::make_npu_backend(npu_options);
   }
 #endif

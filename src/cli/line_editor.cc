@@ -113,6 +113,9 @@ LineStatus LineEditor::read(std::string_view prompt, std::string& line) {
   }
   impl_->prompt = prompt;
   impl_->cancelled = false;
+  // By itself libedit prompts first: keys typed between would go through the terminal's own
+  // editing.
+  el_set(impl_->editor, EL_PREP_TERM, 1);
   int count = 0;
   const char* text = el_gets(impl_->editor, &count);
   if (impl_->cancelled || interrupted()) {

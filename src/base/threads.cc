@@ -110,7 +110,9 @@ void ThreadPool::barrier() noexcept {
     return;
   }
   arrived_.store(0, std::memory_order_relaxed);
-  phase_.store(phase + 1, std::memory_order_release);
+  // Sequentially consistent: notify_all() looks for sleepers, and must not do so before the store
+  // can be seen, or one that is falling asleep is missed.
+  phase_.store(phase + 1, std::memory_order_seq_cst);
   phase_.notify_all();
 }
 

@@ -24,6 +24,14 @@ class Chat : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
+class ChatOnTerminal : public Chat {
+ protected:
+  void SetUp() override {
+    if (!TerminalProcess::available())
+      GTEST_SKIP() << "no pseudo-terminal can be opened; mount /dev/pts";
+  }
+};
+
 TEST_F(Chat, AnswersLinesOfAPipe) {
   ProcessOptions options;
   options.input = "Tell me a story.\n\"\"\"Say\nhello\"\"\"\n/nonsense\n/clear\n/bye\nnever read\n";
@@ -49,7 +57,7 @@ TEST_F(Chat, AFullContextEndsAnAnswerAndNotTheProgram) {
   EXPECT_EQ(outcome.out.substr(0, line), outcome.out.substr(line + 1, line));  // after /clear
 }
 
-TEST_F(Chat, CtrlCDropsTheLineAndCtrlDLeaves) {
+TEST_F(ChatOnTerminal, CtrlCDropsTheLineAndCtrlDLeaves) {
   TerminalProcess chat(kChat, environment());
   ASSERT_TRUE(chat.wait_for("> ")) << chat.screen();
   chat.type(std::string("half a line") + kCtrlC);
@@ -58,7 +66,7 @@ TEST_F(Chat, CtrlCDropsTheLineAndCtrlDLeaves) {
   EXPECT_EQ(chat.finish(kCtrlD), 0) << chat.screen();
 }
 
-TEST_F(Chat, CtrlCStopsTheAnswer) {
+TEST_F(ChatOnTerminal, CtrlCStopsTheAnswer) {
   auto arguments = kChat;
   arguments.back() = "-1";
   arguments.insert(arguments.end(), {"--ignore-eos", "-c", "50000"});
@@ -73,7 +81,7 @@ TEST_F(Chat, CtrlCStopsTheAnswer) {
   EXPECT_EQ(chat.finish(), 0);
 }
 
-TEST_F(Chat, HistoryOutlivesTheProgram) {
+TEST_F(ChatOnTerminal, HistoryOutlivesTheProgram) {
   {
     TerminalProcess chat(kChat, environment());
     ASSERT_TRUE(chat.wait_for("> "));

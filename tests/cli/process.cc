@@ -120,6 +120,13 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+bool TerminalProcess::available() {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0) return false;
+  close(terminal);
+  return true;
+}
+
 TerminalProcess::TerminalProcess(const std::vector<std::string>& arguments,
                                  const std::map<std::string, std::string>& environment) {
   winsize size = {};
@@ -130,6 +137,7 @@ TerminalProcess::TerminalProcess(const std::vector<std::string>& arguments,
     signal(SIGINT, SIG_DFL);
     execute(arguments, environment);
   }
+  if (process_ < 0) abort();  // available() was not asked
 }
 
 TerminalProcess::~TerminalProcess() {

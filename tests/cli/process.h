@@ -49,6 +49,9 @@ std::string read_file(const std::filesystem::path& path);
 // A process on a terminal of its own: keys in, what the screen was sent out.
 class TerminalProcess {
  public:
+  // Whether the system has pseudo-terminals: a container may not.
+  static bool available();
+
   TerminalProcess(const std::vector<std::string>& arguments,
                   const std::map<std::string, std::string>& environment);
   ~TerminalProcess();
@@ -58,8 +61,7 @@ class TerminalProcess {
   void type(const std::string& keys) const;
   // Reads until `text` has come after what was waited for before; false after ten seconds.
   bool wait_for(const std::string& text);
-  // The exit code, -1 when a signal or this call ended it. Types `keys` until then, twice a second:
-  // a terminal loses Ctrl-D that is typed while a program changes its mode.
+  // The exit code, -1 when a signal or this call ended it. Types `keys` until then, twice a second.
   int finish(const std::string& keys = {});
   const std::string& screen() const { return screen_; }
 

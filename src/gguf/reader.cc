@@ -171,7 +171,7 @@ class Parser {
     for (size_t i = 0; i < values.size(); ++i) {
       Stored value;
       std::memcpy(&value, bytes.data() + i * sizeof(Stored), sizeof(Stored));
-      values[i] = static_cast<Wide>(value);
+      values[i] = static_cast<Wide>(value);  // NOLINT(bugprone-signed-char-misuse): a number
     }
     return values;
   }

@@ -32,11 +32,11 @@ static_assert(sizeof(BlockQ6K) == 210 && alignof(BlockQ6K) == 2);
 inline void decode(const BlockQ6K& block, float* out) {
   const float d = f16_to_f32(block.scale);
   for (size_t n = 0; n < 256; ++n) {
-    const size_t half = n / 128, j = n % 128 / 32, i = n % 32;
+    const size_t sub_block = n / 16, half = n / 128, j = n % 128 / 32, i = n % 32;
     const uint8_t byte = block.nibbles[half * 64 + j % 2 * 32 + i];
     const int nibble = j < 2 ? byte & 0x0F : byte >> 4;
     const int pair = (block.pairs[half * 32 + i] >> (2 * j)) & 3;
-    out[n] = d * static_cast<float>(block.scales[n / 16]) *
+    out[n] = d * static_cast<float>(block.scales[sub_block]) *
              static_cast<float>((nibble | (pair << 4)) - 32);
   }
 }

@@ -251,10 +251,7 @@ std::string list_text(std::string_view key, const std::vector<std::string>& item
   return text + "  ]";
 }
 
-}  // namespace
-
-CostTable parse_cost_table(std::string_view json, const std::string& file_name) {
-  const Json document = parse_json(json, file_name);
+CostTable cost_table_of(const Json& document, const std::string& file_name) {
   const JsonPlace place(document, file_name);
   place.allow_only({"machine", "predicted", "model", "host_cores", "step_us", "memory", "devices",
                     "edges", "contention"});
@@ -277,9 +274,13 @@ CostTable parse_cost_table(std::string_view json, const std::string& file_name) 
   return table;
 }
 
-CostTable read_cost_table(const std::string& path) {
-  return parse_cost_table(read_text_file(path), path);
+}  // namespace
+
+CostTable parse_cost_table(std::string_view json, const std::string& file_name) {
+  return cost_table_of(parse_json(json, file_name), file_name);
 }
+
+CostTable read_cost_table(const std::string& path) { return cost_table_of(read_json(path), path); }
 
 std::string format_cost_table(const CostTable& table) {
   std::vector<std::string> pools, devices, edges, contention;

@@ -4,11 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/json_value.h"
@@ -81,16 +77,6 @@ std::string JsonPlace::text() const {
   if (!value_->is_string() || value_->get_ref<const std::string&>().empty())
     fail("is no text, or empty");
   return value_->get<std::string>();
-}
-
-std::string read_text_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || text.fail())
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("{} cannot be read: {}", path, std::strerror(errno)));
-  return text.str();
 }
 
 }  // namespace tandem

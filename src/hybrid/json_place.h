@@ -46,7 +46,4 @@ class JsonPlace {
   std::string file_, pointer_;
 };
 
-// The text of a file. Throws kNotFound when it cannot be read.
-std::string read_text_file(const std::string& path);
-
 }  // namespace tandem

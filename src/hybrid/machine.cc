@@ -184,10 +184,7 @@ class Predictor {
   const ArrayTimer& array_timer_;
 };
 
-}  // namespace
-
-Machine parse_machine(std::string_view json, const std::string& file_name) {
-  const Json document = parse_json(json, file_name);
+Machine machine_of(const Json& document, const std::string& file_name) {
   const JsonPlace place(document, file_name);
   place.allow_only({"name", "memory_size", "memory_bandwidth", "edge_us", "devices", "contention"});
   Machine machine;
@@ -209,7 +206,13 @@ Machine parse_machine(std::string_view json, const std::string& file_name) {
   return machine;
 }
 
-Machine read_machine(const std::string& path) { return parse_machine(read_text_file(path), path); }
+}  // namespace
+
+Machine parse_machine(std::string_view json, const std::string& file_name) {
+  return machine_of(parse_json(json, file_name), file_name);
+}
+
+Machine read_machine(const std::string& path) { return machine_of(read_json(path), path); }
 
 CostTable predict_costs(const Machine& machine, const ModelConfig& config, const ModelShape& shape,
                         const ArrayTimer& array_timer) {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "hybrid/json_place.h"
+#include "base/json_value.h"
 #include "hybrid/planner.h"
 #include "hybrid/simulator.h"
 
@@ -106,7 +106,7 @@ TEST(Machine, AMixedPlanWinsOnOneMachineAndASingleDeviceOnAnother) {
 }
 
 std::string failure(const std::string& piece, const std::string& replacement) {
-  std::string text = read_text_file(kPhoenix);
+  std::string text = to_text(read_json(kPhoenix), true);
   const size_t at = text.find(piece);
   EXPECT_NE(at, std::string::npos) << piece;
   text.replace(at, piece.size(), replacement);

@@ -259,16 +259,7 @@ void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, i
   parallel_move(arguments, initial, operation);
   move(variable, lower, operation);
   const int head = here();
-  const int condition = new_register();
-  Instruction& compare = emit(Opcode::kCompare, operation);
-  compare.function = static_cast<uint8_t>(Predicate::kLtSigned);
-  compare.type = {ScalarType::Kind::kIndex, 64};
-  compare.destination = condition;
-  compare.a = variable;
-  compare.b = upper;
-  const int branch = here();
-  emit(Opcode::kBranch, operation).a = condition;
-  program_.instructions.back().target = here();
+  const int branch = branch_if(Predicate::kLtSigned, variable, upper, operation);
   compile_region(body);
   const std::string_view yield = operation.name == "scf.for" ? "scf.yield" : "affine.yield";
   parallel_move(arguments, yielded_registers(body, yield, 0), operation);
@@ -295,9 +286,7 @@ void CoreCompiler::compile_if(const Operation& operation) {
   if (operation.operands.empty() || operation.regions.empty())
     fail(operation, "scf.if needs a condition and a body");
   const std::vector<int> results = define_results(operation);
-  const int branch = here();
-  emit(Opcode::kBranch, operation).a = register_of(operation.operands[0], operation);
-  program_.instructions.back().target = here();
+  const int branch = branch_on(register_of(operation.operands[0], operation), operation);
   compile_region(*operation.regions[0]);
   if (!results.empty())
     parallel_move(results, yielded_registers(*operation.regions[0], "scf.yield", 0), operation);
@@ -363,14 +352,34 @@ void CoreCompiler::compile_while(const Operation& operation) {
   // The values leave the loop as results and enter its body as arguments.
   const std::vector<int> results = define_results(operation);
   if (!results.empty()) parallel_move(results, passed, operation);
-  const int branch = here();
-  emit(Opcode::kBranch, operation).a = register_of(condition.operands[0], condition);
-  program_.instructions.back().target = here();
+  const int branch = branch_on(register_of(condition.operands[0], condition), operation);
   parallel_move(after_arguments, passed, operation);
   compile_region(after);
   parallel_move(before_arguments, yielded_registers(after, "scf.yield", 0), operation);
   emit(Opcode::kJump, operation).target = head;
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
+}
+
+int CoreCompiler::branch_if(Predicate predicate, int a, int b, const Operation& operation) {
+  const int condition = new_register();
+  Instruction& compare = emit(Opcode::kCompare, operation);
+  compare.function = static_cast<uint8_t>(predicate);
+  compare.type = {ScalarType::Kind::kIndex, 64};
+  compare.destination = condition;
+  compare.a = a;
+  compare.b = b;
+  return branch_on(condition, operation);
+}
+
+int CoreCompiler::branch_on(int condition, const Operation& operation) {
+  const int branch = here();
+  emit(Opcode::kBranch, operation).a = condition;
+  program_.instructions.back().target = here();
+  return branch;
+}
+
+int CoreCompiler::branch_if_equal(int selector, int64_t value, const Operation& operation) {
+  return branch_if(Predicate::kEq, selector, constant(value, operation), operation);
 }
 
 void CoreCompiler::jump_to(const mlir::Successor& successor, const Operation& operation) {
@@ -393,28 +402,10 @@ void CoreCompiler::compile_branch(const Operation& operation) {
     jump_to(operation.successors[0], operation);
     return;
   }
-  const int branch = here();
-  emit(Opcode::kBranch, operation).a = register_of(operation.operands[0], operation);
-  program_.instructions.back().target = here();
+  const int branch = branch_on(register_of(operation.operands[0], operation), operation);
   jump_to(operation.successors[0], operation);
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
   jump_to(operation.successors[1], operation);
-}
-
-// A branch that is taken when the selector is `value`; the caller sets where it goes otherwise.
-int CoreCompiler::branch_if_equal(int selector, int64_t value, const Operation& operation) {
-  const int wanted = constant(value, operation);
-  const int condition = new_register();
-  Instruction& compare = emit(Opcode::kCompare, operation);
-  compare.function = static_cast<uint8_t>(Predicate::kEq);
-  compare.type = {ScalarType::Kind::kIndex, 64};
-  compare.destination = condition;
-  compare.a = selector;
-  compare.b = wanted;
-  const int branch = here();
-  emit(Opcode::kBranch, operation).a = condition;
-  program_.instructions.back().target = here();
-  return branch;
 }
 
 void CoreCompiler::compile_switch(const Operation& operation) {

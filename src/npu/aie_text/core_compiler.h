@@ -75,6 +75,10 @@ class CoreCompiler {
   void compile_branch(const Operation& operation);
   void compile_switch(const Operation& operation);
   void jump_to(const mlir::Successor& successor, const Operation& operation);
+  // Branches that go on at the next instruction where the condition holds. The caller sets the
+  // returned instruction's other_target.
+  int branch_on(int condition, const Operation& operation);
+  int branch_if(Predicate predicate, int a, int b, const Operation& operation);
   int branch_if_equal(int selector, int64_t value, const Operation& operation);
   void compile_call(const Operation& operation);
   void inline_function(const Operation& call, const Operation& function);

@@ -9,20 +9,22 @@ namespace tandem::npu::mlir {
 namespace {
 
 using Kind = Attribute::Kind;
+using Arguments = std::vector<std::pair<std::string, Type>>;  // of a region
 
 void cast(Parser& p, Operation& op) {
   p.add_operand(op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types of " + op.name);
-  const SourceLocation location = p.token().location;
-  op.set("from", type_attribute(p.parse_type(), location));
-  p.expect_identifier(op.name.ends_with("_shape") ? "into" : "to", "between the types");
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "to");
 }
 
 // ---- scf ----
 
-using Arguments = std::vector<std::pair<std::string, Type>>;
+// "%variable = ", the first argument of a loop's body.
+void loop_variable(Parser& p, Arguments& arguments) {
+  if (p.token().kind != TokenKind::kValue)
+    p.fail(fmt::format("expected the loop's variable, found {}", describe(p.token())));
+  arguments.emplace_back(p.take().text, kIndexType);
+  p.expect("=", "after the loop's variable");
+}
 
 // "(%x = %init, ...)": names for the region, operands for the operation.
 void initial_values(Parser& p, Operation& op, Arguments& arguments) {
@@ -49,10 +51,7 @@ void result_types(Parser& p, Operation& op, Arguments& arguments, size_t first) 
 void scf_for(Parser& p, Operation& op) {
   p.accept_identifier("unsigned");
   Arguments arguments;
-  if (p.token().kind != TokenKind::kValue)
-    p.fail(fmt::format("expected the loop's variable, found {}", describe(p.token())));
-  arguments.emplace_back(p.take().text, kIndexType);
-  p.expect("=", "after the loop's variable");
+  loop_variable(p, arguments);
   p.add_operand(op);
   p.expect_identifier("to", "after the lower bound");
   p.add_operand(op);
@@ -166,33 +165,31 @@ void switch_branch(Parser& p, Operation& op) {
 
 // ---- memref ----
 
-void memref_load(Parser& p, Operation& op) {
-  p.add_operand(op);
-  indices(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the memref's type");
+// "{attributes} : memref", the result is one of its elements.
+void element_of_memref(Parser& p, Operation& op) {
+  attributes_and_colon(p, op);
   const SourceLocation location = p.token().location;
   const Type type = p.parse_type();
   p.note_type_use(op.operands[0], type, location);
   p.set_result_types(op, Type{Type::Kind::kScalar, type.scalar, {}, {}, 0});
 }
 
-void memref_store(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the value and the memref");
+void memref_load(Parser& p, Operation& op) {
   p.add_operand(op);
   indices(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the memref's type");
+  element_of_memref(p, op);
+}
+
+void memref_store(Parser& p, Operation& op) {
+  operands(p, op, 2);
+  indices(p, op);
+  attributes_and_colon(p, op);
   p.parse_type_of(op.operands[1]);
 }
 
 void memref_copy(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between source and target");
-  p.add_operand(op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
+  operands(p, op, 2);
+  attributes_and_colon(p, op);
   p.parse_type_of(op.operands[0]);
   p.expect_identifier("to", "between the types");
   p.parse_type_of(op.operands[1]);
@@ -222,12 +219,7 @@ void memref_subview(Parser& p, Operation& op) {
   mixed_list(p, op, "static_offsets");
   mixed_list(p, op, "static_sizes");
   mixed_list(p, op, "static_strides");
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  const SourceLocation location = p.token().location;
-  op.set("from", type_attribute(p.parse_type(), location));
-  p.expect_identifier("to", "between the types");
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "to");
 }
 
 void memref_reinterpret_cast(Parser& p, Operation& op) {
@@ -239,19 +231,14 @@ void memref_reinterpret_cast(Parser& p, Operation& op) {
     mixed_list(p, op, key);
     p.accept(",");
   }
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  p.parse_type();
-  p.expect_identifier("to", "between the types");
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "to");
 }
 
 void memref_assume_alignment(Parser& p, Operation& op) {
   p.add_operand(op);
   p.expect(",", "before the alignment");
   op.set("alignment", integer_attribute(p.take_integer("the alignment")));
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the memref's type");
+  attributes_and_colon(p, op);
   p.set_result_types(op, p.parse_type());
 }
 
@@ -260,11 +247,7 @@ void memref_reshape(Parser& p, Operation& op) {
   p.add_operand(op);
   p.parse_attribute();
   if (p.accept_identifier("output_shape")) mixed_list(p, op, "output_shape");
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  p.parse_type();
-  p.expect_identifier("into", "between the types");
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "into");
 }
 
 // ---- func ----
@@ -334,10 +317,7 @@ void affine_bound(Parser& p, Operation& op, const char* key) {
 
 void affine_for(Parser& p, Operation& op) {
   Arguments arguments;
-  if (p.token().kind != TokenKind::kValue)
-    p.fail(fmt::format("expected the loop's variable, found {}", describe(p.token())));
-  arguments.emplace_back(p.take().text, kIndexType);
-  p.expect("=", "after the loop's variable");
+  loop_variable(p, arguments);
   affine_bound(p, op, "lower");
   p.expect_identifier("to", "after the lower bound");
   affine_bound(p, op, "upper");
@@ -352,19 +332,13 @@ void affine_for(Parser& p, Operation& op) {
 void affine_load(Parser& p, Operation& op) {
   p.add_operand(op);
   op.set("indices", parse_affine_indices(p, op));
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the memref's type");
-  const Type type = p.parse_type();
-  p.set_result_types(op, Type{Type::Kind::kScalar, type.scalar, {}, {}, 0});
+  element_of_memref(p, op);
 }
 
 void affine_store(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the value and the memref");
-  p.add_operand(op);
+  operands(p, op, 2);
   op.set("indices", parse_affine_indices(p, op));
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the memref's type");
+  attributes_and_colon(p, op);
   p.parse_type_of(op.operands[1]);
 }
 

@@ -28,26 +28,20 @@ void constant(Parser& p, Operation& op) {
   op.set("value", std::move(value));
 }
 
-void binary(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the operands of " + op.name);
-  p.add_operand(op);
+// "%a, %b : type": the operands and the result are of one type.
+void elementwise(Parser& p, Operation& op, int operand_count) {
+  operands(p, op, operand_count);
   skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of " + op.name);
+  attributes_and_colon(p, op);
   const SourceLocation location = p.token().location;
   const Type type = p.parse_type();
   for (const ValueId operand : op.operands) p.note_type_use(operand, type, location);
   p.set_result_types(op, type);
 }
 
-void unary(Parser& p, Operation& op) {
-  p.add_operand(op);
-  skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of " + op.name);
-  p.set_result_types(op, p.parse_type());
-}
+void unary(Parser& p, Operation& op) { elementwise(p, op, 1); }
+void binary(Parser& p, Operation& op) { elementwise(p, op, 2); }
+void ternary(Parser& p, Operation& op) { elementwise(p, op, 3); }
 
 void compare(Parser& p, Operation& op) {
   const SourceLocation location = p.token().location;
@@ -60,14 +54,10 @@ void compare(Parser& p, Operation& op) {
   p.set_result_types(op, type);
 }
 
+// "%condition, %a, %b : type", or both types where the condition is a vector.
 void select(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the operands of arith.select");
-  p.add_operand(op);
-  p.expect(",", "between the operands of arith.select");
-  p.add_operand(op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of arith.select");
+  operands(p, op, 3);
+  attributes_and_colon(p, op);
   Type type = p.parse_type();
   if (p.accept(",")) type = p.parse_type();
   p.set_result_types(op, type);
@@ -76,24 +66,7 @@ void select(Parser& p, Operation& op) {
 void cast(Parser& p, Operation& op) {
   p.add_operand(op);
   skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types of " + op.name);
-  const SourceLocation location = p.token().location;
-  op.set("from", type_attribute(p.parse_type(), location));
-  p.expect_identifier("to", "between the types");
-  p.set_result_types(op, p.parse_type());
-}
-
-// math.fma, vector.fma: "%a, %b, %c : type"
-void ternary(Parser& p, Operation& op) {
-  for (int i = 0; i < 3; ++i) {
-    if (i > 0) p.expect(",", "between the operands of " + op.name);
-    p.add_operand(op);
-  }
-  skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the type of " + op.name);
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "to");
 }
 
 // ---- index ----
@@ -104,9 +77,7 @@ void index_constant(Parser& p, Operation& op) {
 }
 
 void index_binary(Parser& p, Operation& op) {
-  p.add_operand(op);
-  p.expect(",", "between the operands of " + op.name);
-  p.add_operand(op);
+  operands(p, op, 2);
   p.parse_optional_attributes(op);
   p.set_result_types(op, kIndexType);
 }
@@ -127,11 +98,7 @@ void transfer_read(Parser& p, Operation& op) {
   indices(p, op);
   p.expect(",", "before the padding");
   p.add_operand(op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  p.parse_type_of(op.operands[0]);
-  p.expect(",", "between the types");
-  p.set_result_types(op, p.parse_type());
+  memref_and_result_types(p, op);
 }
 
 // "%v, %m[%i] {...} : vector, memref", vector.store with the types the other way round.
@@ -141,21 +108,23 @@ void transfer_write(Parser& p, Operation& op) {
   p.expect(",", "between the vector and the memref");
   p.add_operand(op);
   indices(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
+  attributes_and_colon(p, op);
   p.parse_type_of(op.operands[vector_first ? 0 : 1]);
   p.expect(",", "between the types");
   p.parse_type_of(op.operands[vector_first ? 1 : 0]);
 }
 
+// "%s : vector<16xi32>": the type is the result's.
+void splat(Parser& p, Operation& op) {
+  p.add_operand(op);
+  attributes_and_colon(p, op);
+  p.set_result_types(op, p.parse_type());
+}
+
 void vector_load(Parser& p, Operation& op) {
   p.add_operand(op);
   indices(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  p.parse_type_of(op.operands[0]);
-  p.expect(",", "between the types");
-  p.set_result_types(op, p.parse_type());
+  memref_and_result_types(p, op);
 }
 
 // "<add>, %v, %accumulator : vector<16xi32> into i32"
@@ -165,8 +134,7 @@ void reduction(Parser& p, Operation& op) {
   p.expect(">", "after the kind of reduction");
   while (p.accept(",")) p.add_operand(op);
   skip_hint(p);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
+  attributes_and_colon(p, op);
   p.parse_type();
   p.expect_identifier("into", "between the types");
   p.set_result_types(op, p.parse_type());
@@ -188,8 +156,7 @@ void position(Parser& p, Operation& op) {
 void extract(Parser& p, Operation& op) {
   p.add_operand(op);
   position(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
+  attributes_and_colon(p, op);
   p.set_result_types(op, p.parse_type());
   p.expect_identifier("from", "between the types");
   p.parse_type_of(op.operands[0]);
@@ -201,11 +168,7 @@ void insert(Parser& p, Operation& op) {
   p.expect(",", "between the value and the vector");
   p.add_operand(op);
   position(p, op);
-  p.parse_optional_attributes(op);
-  p.expect(":", "before the types");
-  p.parse_type_of(op.operands[0]);
-  p.expect_identifier("into", "between the types");
-  p.set_result_types(op, p.parse_type());
+  source_and_result_types(p, op, "into");
 }
 
 const OperationParsers& parsers() {
@@ -227,7 +190,7 @@ const OperationParsers& parsers() {
         {"vector.load", vector_load},
         {"vector.store", transfer_write},
         {"vector.broadcast", cast},
-        {"vector.splat", unary},
+        {"vector.splat", splat},
         {"vector.shape_cast", cast},
         {"vector.fma", ternary},
         {"vector.reduction", reduction},

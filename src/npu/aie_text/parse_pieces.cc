@@ -56,6 +56,32 @@ void tile_region(Parser& p, Operation& op) {
   p.set_result_types(op, kIndexType);
 }
 
+void operands(Parser& p, Operation& op, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (i > 0) p.expect(",", "between the operands of " + op.name);
+    p.add_operand(op);
+  }
+}
+
+void attributes_and_colon(Parser& p, Operation& op) {
+  p.parse_optional_attributes(op);
+  p.expect(":", "before the types of " + op.name);
+}
+
+void source_and_result_types(Parser& p, Operation& op, std::string_view word) {
+  attributes_and_colon(p, op);
+  p.parse_type_of(op.operands[0]);
+  p.expect_identifier(word, "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
+void memref_and_result_types(Parser& p, Operation& op) {
+  attributes_and_colon(p, op);
+  p.parse_type_of(op.operands[0]);
+  p.expect(",", "between the types");
+  p.set_result_types(op, p.parse_type());
+}
+
 void indices(Parser& p, Operation& op) {
   p.expect("[", "before the indices");
   p.parse_operands_until(op, "]");

@@ -33,6 +33,15 @@ void set_channel(Parser& p, Operation& op, const char* direction, const char* ch
 void tile_in_parentheses(Parser& p, Operation& op);
 // "(%tile) { region } {attributes}"
 void tile_region(Parser& p, Operation& op);
+// "%a, %b, %c": `count` operands.
+void operands(Parser& p, Operation& op, int count);
+// "{attributes} :", what stands between an operation's operands and its types.
+void attributes_and_colon(Parser& p, Operation& op);
+// "{attributes} : source to result", or another `word` between the first operand's type and the
+// result's.
+void source_and_result_types(Parser& p, Operation& op, std::string_view word);
+// "{attributes} : memref, result", the type of the first operand and the result's.
+void memref_and_result_types(Parser& p, Operation& op);
 // "[%i, %j]"
 void indices(Parser& p, Operation& op);
 // "[0, %i, ...]": a list attribute whose items are numbers, or words "%" standing for the next

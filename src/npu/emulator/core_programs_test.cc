@@ -282,14 +282,12 @@ void expect_loopback(const std::string& text) {
   EXPECT_EQ(arguments[1], counting(1, 32));
 }
 
-const char* const kInbound = R"(
+// Circuits between the shim's DMA and the core's switch box: in by its south port 4, out by 2.
+const std::string kCircuitsToTheCore = R"(
     %mux = aie.shim_mux(%shim) {
       aie.connect<DMA : 0, North : 3>
       aie.connect<North : 3, DMA : 1>
-    })";
-
-TEST(RoutedText, CircuitsAreFollowedThroughTheSwitches) {
-  expect_loopback(routed(std::string(kInbound) + R"(
+    }
     %s0 = aie.switchbox(%shim) {
       aie.connect<South : 3, North : 4>
       aie.connect<North : 2, South : 3>
@@ -297,7 +295,10 @@ TEST(RoutedText, CircuitsAreFollowedThroughTheSwitches) {
     %s1 = aie.switchbox(%mem) {
       aie.connect<South : 4, North : 4>
       aie.connect<North : 2, South : 2>
-    }
+    })";
+
+TEST(RoutedText, CircuitsAreFollowedThroughTheSwitches) {
+  expect_loopback(routed(kCircuitsToTheCore + R"(
     %s2 = aie.switchbox(%core) {
       aie.connect<South : 4, DMA : 0>
       aie.connect<DMA : 1, South : 2>
@@ -306,15 +307,7 @@ TEST(RoutedText, CircuitsAreFollowedThroughTheSwitches) {
 }
 
 TEST(RoutedText, PacketsFollowTheFirstRuleThatMatches) {
-  expect_loopback(routed(std::string(kInbound) + R"(
-    %s0 = aie.switchbox(%shim) {
-      aie.connect<South : 3, North : 4>
-      aie.connect<North : 2, South : 3>
-    }
-    %s1 = aie.switchbox(%mem) {
-      aie.connect<South : 4, North : 4>
-      aie.connect<North : 2, South : 2>
-    }
+  expect_loopback(routed(kCircuitsToTheCore + R"(
     %s2 = aie.switchbox(%core) {
       aie.connect<South : 4, DMA : 0>
       %wrong = aie.amsel<0> (0)

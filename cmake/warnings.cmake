@@ -9,10 +9,13 @@ if(TANDEM_SANITIZE)
   target_link_options(tandem_options INTERFACE -fsanitize=${TANDEM_SANITIZE})
 endif()
 if(TANDEM_FUZZ)
-  # Only the programs of tests/fuzz link the fuzzer's own main function.
+  # Only the programs of tests/fuzz link the fuzzer's own main function. The profile tells which
+  # lines the inputs reach.
   target_compile_options(tandem_options INTERFACE
-    -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  target_link_options(tandem_options INTERFACE -fsanitize=address,undefined)
+    -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
+    -fprofile-instr-generate -fcoverage-mapping)
+  target_link_options(tandem_options INTERFACE
+    -fsanitize=address,undefined -fprofile-instr-generate)
 endif()
 if(TANDEM_COVERAGE)
   target_compile_options(tandem_options INTERFACE --coverage -O0)

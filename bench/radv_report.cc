@@ -124,7 +124,7 @@ std::vector<Line> Report::record(const LayerConfig& config, DType head, uint32_t
   if (rows > 1)
     matvec(builder, "gate_up", normed, gate_up, plain.x);
   else
-    matvec_geglu(builder, normed, gate_up[0], gate_up[1], plain.x);
+    matvec_geglu(builder, normed, gate_up, plain.x);
   const std::array down = {q4(config.hidden, config.ffn)};
   matvec(builder, "down", plain, down, x);
   normed.max_rows = 1;

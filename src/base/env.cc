@@ -29,6 +29,8 @@ constexpr std::array kVariables = {
                 "folder with models/ and reference/ for the tests"},
     EnvVariable{"TANDEM_VULKAN_BUDGET", "what the driver reports",
                 "device memory to use at most, in MiB"},
+    EnvVariable{"TANDEM_VULKAN_LARGEST", "what the driver reports",
+                "largest piece of device memory to ask for, in MiB; weights beyond it are cut"},
     EnvVariable{"TANDEM_NPU_ROOT", "/", "root folder under which sysfs and /dev are looked up"},
     EnvVariable{"TANDEM_NPU_CACHE", "the user's cache folder", "folder of compiled NPU designs"},
 };

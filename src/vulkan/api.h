@@ -21,13 +21,13 @@ void check_result(VkResult result, std::string_view call);
 // Every call that returns a VkResult goes through this, in release builds too.
 #define VK_TRY(call) ::tandem::vulkan::check_result((call), #call)
 
-// The two-call idiom: the number of items first, then the items.
+// The two-call idiom: the number of items first, then the items. `name` is the function's.
 template <typename T, typename Call>
-std::vector<T> enumerate(Call&& call, T blank = {}) {
+std::vector<T> enumerate(std::string_view name, Call&& call) {
   uint32_t count = 0;
-  VK_TRY(call(&count, nullptr));
-  std::vector<T> items(count, blank);
-  VK_TRY(call(&count, items.data()));
+  check_result(call(&count, nullptr), name);
+  std::vector<T> items(count);
+  check_result(call(&count, items.data()), name);
   items.resize(count);
   return items;
 }

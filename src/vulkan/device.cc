@@ -35,9 +35,10 @@ VkDebugUtilsMessengerCreateInfoEXT messenger_info(ValidationLog* log) {
 }
 
 bool has_validation_layer() {
-  const auto layers = enumerate<VkLayerProperties>([](uint32_t* count, VkLayerProperties* items) {
-    return vkEnumerateInstanceLayerProperties(count, items);
-  });
+  const auto layers = enumerate<VkLayerProperties>(
+      "vkEnumerateInstanceLayerProperties", [](uint32_t* count, VkLayerProperties* items) {
+        return vkEnumerateInstanceLayerProperties(count, items);
+      });
   return std::any_of(layers.begin(), layers.end(), [](const VkLayerProperties& layer) {
     return std::strcmp(layer.layerName, kValidationLayer) == 0;
   });
@@ -139,9 +140,17 @@ Instance::~Instance() {
 }
 
 std::vector<VkPhysicalDevice> Instance::physical_devices() const {
-  return enumerate<VkPhysicalDevice>([&](uint32_t* count, VkPhysicalDevice* items) {
-    return vkEnumeratePhysicalDevices(instance_, count, items);
-  });
+  uint32_t count = 0;
+  const VkResult result = vkEnumeratePhysicalDevices(instance_, &count, nullptr);
+  // The loader answers so when all drivers failed, as some do where they find no device.
+  if (result == VK_ERROR_INITIALIZATION_FAILED || (result == VK_SUCCESS && count == 0))
+    throw Error(ErrorCode::kNotFound,
+                "the Vulkan drivers of this machine found no device; install the GPU's own driver, "
+                "or run with --device cpu");
+  return enumerate<VkPhysicalDevice>(
+      "vkEnumeratePhysicalDevices", [&](uint32_t* capacity, VkPhysicalDevice* items) {
+        return vkEnumeratePhysicalDevices(instance_, capacity, items);
+      });
 }
 
 size_t choose_device(const std::vector<VulkanDeviceInfo>& devices, std::string_view wanted) {

@@ -133,6 +133,7 @@ void describe_matrices(VkInstance instance, VkPhysicalDevice physical, VulkanDev
       vkGetInstanceProcAddr(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
   if (query_matrices == nullptr) return;
   const auto shapes = enumerate<CooperativeMatrixProperties>(
+      "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
       [&](uint32_t* count, CooperativeMatrixProperties* items) {
         return query_matrices(physical, count, items);
       });
@@ -184,8 +185,8 @@ void* FeatureChain::link() {
 }
 
 bool has_extension(VkPhysicalDevice physical, std::string_view name) {
-  const auto extensions =
-      enumerate<VkExtensionProperties>([&](uint32_t* count, VkExtensionProperties* items) {
+  const auto extensions = enumerate<VkExtensionProperties>(
+      "vkEnumerateDeviceExtensionProperties", [&](uint32_t* count, VkExtensionProperties* items) {
         return vkEnumerateDeviceExtensionProperties(physical, nullptr, count, items);
       });
   return std::any_of(extensions.begin(), extensions.end(), [&](const VkExtensionProperties& e) {
@@ -249,7 +250,7 @@ VulkanDeviceInfo describe(VkInstance instance, VkPhysicalDevice physical, uint32
   info.max_workgroup = core.limits.maxComputeWorkGroupInvocations;
   info.push_constant_size = core.limits.maxPushConstantsSize;
   info.max_storage_range = core.limits.maxStorageBufferRange;
-  info.max_allocation = p.v11.maxMemoryAllocationSize;
+  info.max_allocation = std::min(p.v11.maxMemoryAllocationSize, p.v13.maxBufferSize);
   info.host_import_alignment = info.host_import ? p.host.minImportedHostPointerAlignment : 0;
   info.timestamp_ns = static_cast<double>(core.limits.timestampPeriod);
   info.compute_units = count_compute_units(physical);

@@ -14,6 +14,7 @@
 #include "vulkan/pipeline.h"
 #include "vulkan/recorder.h"
 #include "vulkan/shaders/include/params.h"
+#include "vulkan/weights.h"
 
 namespace tandem::vulkan {
 namespace {
@@ -43,6 +44,24 @@ TEST(ChooseDevice, PrefersDiscreteAndNeverPicksSoftwareByItself) {
   EXPECT_THROW(choose_device(devices, "Arc"), Error);
   devices[0].why_not = "it offers Vulkan 1.2 and 1.3 is needed";
   EXPECT_THROW(choose_device(devices, ""), Error);
+}
+
+VkResult VKAPI_CALL have_no_device(VkInstance, uint32_t*, VkPhysicalDevice*) {
+  return VK_ERROR_INITIALIZATION_FAILED;
+}
+
+TEST(Instance, SaysThatNoDriverFoundADevice) {
+  const Instance instance(false);
+  vkEnumeratePhysicalDevices = have_no_device;
+  try {
+    instance.physical_devices();
+    ADD_FAILURE() << "devices were found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_THAT(error.what(), HasSubstr("or run with --device cpu"));
+  }
+  // Opening an instance loads the functions anew.
+  EXPECT_THAT(Instance(false).physical_devices(), ::testing::Not(IsEmpty()));
 }
 
 class Framework : public ::testing::TestWithParam<bool> {
@@ -99,16 +118,15 @@ TEST_P(Framework, FillsSharedPagesThroughAPipeline) {
 }
 
 TEST_P(Framework, UploadsMoreThanTheRingHolds) {
-  const size_t size = 4 * Memory::kUploadChunk + 12;
+  const size_t chunk_size = memory_.upload_chunk(), size = 4 * chunk_size + 12;
   Buffer buffer = memory_.allocate(size, Placement::kDevice, "test weights");
-  memory_.upload(buffer, 0, size, [](std::span<std::byte> chunk, size_t first) {
-    std::memset(chunk.data(), static_cast<int>(first / Memory::kUploadChunk + 1), chunk.size());
+  memory_.upload(buffer, 0, size, [&](std::span<std::byte> chunk, size_t first) {
+    std::memset(chunk.data(), static_cast<int>(first / chunk_size + 1), chunk.size());
   });
   memory_.finish_uploads();
   std::vector<std::byte> back(size);
   memory_.copy_out(buffer, 0, back);
-  for (size_t i = 0; i < size; i += 4093)
-    ASSERT_EQ(back[i], std::byte(i / Memory::kUploadChunk + 1)) << i;
+  for (size_t i = 0; i < size; i += 4093) ASSERT_EQ(back[i], std::byte(i / chunk_size + 1)) << i;
   EXPECT_EQ(back[size - 1], std::byte(5));
 }
 
@@ -122,6 +140,64 @@ TEST_P(Framework, RefusesWhatTheBudgetDoesNotHold) {
     EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
     EXPECT_THAT(error.what(), HasSubstr("MiB are missing"));
   }
+}
+
+TEST(MemoryTypes, AreTriedFromTheBestToWhatStillServes) {
+  constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  constexpr VkMemoryPropertyFlags kHost =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  VkPhysicalDeviceMemoryProperties types{};
+  types.memoryTypeCount = 4;
+  types.memoryTypes[0] = {kLocal, 1};
+  types.memoryTypes[1] = {kHost, 0};
+  types.memoryTypes[2] = {kLocal | kHost, 1};
+  types.memoryTypes[3] = {kHost | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, 0};
+  using ::testing::ElementsAre;
+  // Weights on an APU move on to the other heap; a graphics card keeps its own memory.
+  EXPECT_THAT(memory_types(types, 15, Placement::kDevice, true), ElementsAre(2, 1, 3));
+  EXPECT_THAT(memory_types(types, 15, Placement::kDevice, false), ElementsAre(0, 2));
+  EXPECT_THAT(memory_types(types, 15, Placement::kStaging, false), ElementsAre(3, 1, 2));
+  EXPECT_THAT(memory_types(types, 3, Placement::kMapped, true), ElementsAre(1));
+}
+
+VkResult VKAPI_CALL have_no_memory(VkDevice, const VkMemoryAllocateInfo*,
+                                   const VkAllocationCallbacks*, VkDeviceMemory*) {
+  return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+TEST_P(Framework, SaysThatTheDeviceHasNoMemory) {
+  const PFN_vkAllocateMemory allocate = vkAllocateMemory;
+  vkAllocateMemory = have_no_memory;
+  try {
+    memory_.allocate(100, Placement::kDevice, "weights");
+    ADD_FAILURE() << "memory was allocated";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+    EXPECT_THAT(error.what(), HasSubstr("use a shorter context"));
+  }
+  vkAllocateMemory = allocate;
+  EXPECT_EQ(memory_.used(), 0u);
+}
+
+TEST_P(Framework, CutsWeightsLargerThanOneAllocation) {
+  constexpr uint32_t kRows = 100, kCols = 64;
+  constexpr size_t kRow = kCols * sizeof(float);
+  const std::vector<std::byte> bytes(kRows * kRow);
+  const TensorView file[] = {view_of_bytes(bytes.data(), DType::kF32, {1, 1, kCols}),
+                             view_of_bytes(bytes.data(), DType::kF32, {1, kRows, kCols})};
+  Memory small(device_, {.zero_copy = GetParam(), .largest = 40 * kRow + 1});
+  EXPECT_THROW(small.allocate(40 * kRow + 2, Placement::kDevice, "weights"), Error);
+  WeightStore cutting(small);
+  const auto cut = cutting.load(file, true);
+  EXPECT_EQ(cut->parts(0).size(), 1u);
+  std::vector<uint32_t> rows;
+  for (const Matrix& part : cut->parts(1)) rows.push_back(part.rows);
+  EXPECT_THAT(rows, ::testing::ElementsAre(40, 40, 20));
+  EXPECT_EQ(cut->parts(0, 2).size(), 4u);
+  EXPECT_EQ(cut->size(), (kRows + 1) * kRow);
+  const auto again = cutting.load(file, true);
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(cut->parts(0, 2)[i].address, again->parts(0, 2)[i].address);
 }
 
 TEST_P(Framework, KeepsPipelinesOnDisk) {

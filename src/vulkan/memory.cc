@@ -30,8 +30,8 @@ constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 std::vector<VkMemoryPropertyFlags> preferences(Placement placement, bool zero_copy) {
   switch (placement) {
     case Placement::kDevice:
-      if (zero_copy) return {kLocal | kHost, kHost, kLocal};
-      return {kLocal, 0};
+      if (zero_copy) return {kLocal | kHost, kHost};
+      return {kLocal};
     case Placement::kMapped: return {kLocal | kHost, kHost | kCached, kHost};
     case Placement::kStaging: return {kHost | kCached, kHost};
   }
@@ -70,6 +70,8 @@ Memory::Memory(Device& device, const MemoryOptions& options) : device_(device) {
                page_size() % info.host_import_alignment == 0;
   budget_ = default_budget(info);
   if (options.budget != 0) budget_ = std::min(budget_, options.budget);
+  max_allocation_ = info.max_allocation;
+  if (options.largest != 0) max_allocation_ = std::min(max_allocation_, options.largest);
   vkGetPhysicalDeviceMemoryProperties(device.physical(), &types_);
   VkCommandPoolCreateInfo pool{};
   pool.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
@@ -101,13 +103,15 @@ std::string Memory::why_not_fit(size_t size, std::string_view purpose) const {
       static_cast<double>(size - left) / kMiB);
 }
 
-uint32_t Memory::memory_type(uint32_t allowed, Placement placement) const {
-  for (const VkMemoryPropertyFlags wanted : preferences(placement, zero_copy_))
-    for (uint32_t i = 0; i < types_.memoryTypeCount; ++i)
-      if ((allowed >> i & 1) != 0 && (types_.memoryTypes[i].propertyFlags & wanted) == wanted)
-        return i;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("{} has no memory of the kind needed", device_.info().name));
+std::vector<uint32_t> memory_types(const VkPhysicalDeviceMemoryProperties& types, uint32_t allowed,
+                                   Placement placement, bool zero_copy) {
+  std::vector<uint32_t> found;
+  for (const VkMemoryPropertyFlags wanted : preferences(placement, zero_copy))
+    for (uint32_t i = 0; i < types.memoryTypeCount; ++i)
+      if ((allowed >> i & 1) != 0 && (types.memoryTypes[i].propertyFlags & wanted) == wanted &&
+          std::find(found.begin(), found.end(), i) == found.end())
+        found.push_back(i);
+  return found;
 }
 
 void Memory::create_buffer(Buffer& buffer, size_t size, const void* next) {
@@ -122,7 +126,7 @@ void Memory::create_buffer(Buffer& buffer, size_t size, const void* next) {
   VK_TRY(vkCreateBuffer(device_.handle(), &info, nullptr, &buffer.buffer_));
 }
 
-void Memory::bind(Buffer& buffer, uint32_t type, const void* next) {
+uint32_t Memory::bind(Buffer& buffer, uint32_t allowed, Placement placement, const void* next) {
   VkMemoryRequirements needs;
   vkGetBufferMemoryRequirements(device_.handle(), buffer.buffer_, &needs);
   VkMemoryAllocateFlagsInfo flags{};
@@ -134,14 +138,31 @@ void Memory::bind(Buffer& buffer, uint32_t type, const void* next) {
   info.pNext = &flags;
   // Imported pages are taken as they are; their size was rounded to the page by the caller.
   info.allocationSize = next != nullptr ? buffer.size_ : needs.size;
-  info.memoryTypeIndex = type;
-  VK_TRY(vkAllocateMemory(device_.handle(), &info, nullptr, &buffer.memory_));
+  const std::vector<uint32_t> types =
+      memory_types(types_, allowed & needs.memoryTypeBits, placement, zero_copy_);
+  if (types.empty())
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{} has no memory of the kind needed", device_.info().name));
+  VkResult result = VK_SUCCESS;
+  for (const uint32_t type : types) {
+    info.memoryTypeIndex = type;
+    result = vkAllocateMemory(device_.handle(), &info, nullptr, &buffer.memory_);
+    // The heap may be full, and another not.
+    if (result != VK_ERROR_OUT_OF_DEVICE_MEMORY) break;
+  }
+  if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+    throw Error(ErrorCode::kOutOfMemory,
+                fmt::format("{} has no room for another {} bytes; use a shorter context (-c), a "
+                            "smaller model or another device, or close other programs",
+                            device_.info().name, buffer.size_));
+  check_result(result, "vkAllocateMemory");
   used_ += buffer.size_;
   VK_TRY(vkBindBufferMemory(device_.handle(), buffer.buffer_, buffer.memory_, 0));
   VkBufferDeviceAddressInfo address{};
   address.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO;
   address.buffer = buffer.buffer_;
   buffer.address_ = vkGetBufferDeviceAddress(device_.handle(), &address);
+  return info.memoryTypeIndex;
 }
 
 Buffer Memory::allocate(size_t size, Placement placement, std::string_view purpose) {
@@ -149,14 +170,12 @@ Buffer Memory::allocate(size_t size, Placement placement, std::string_view purpo
     throw Error(ErrorCode::kOutOfMemory, no);
   if (size > max_allocation())
     throw Error(ErrorCode::kUnsupported,
-                fmt::format("{} need one allocation of {} bytes and {} allows {}", purpose, size,
-                            device_.info().name, max_allocation()));
+                fmt::format("{} need one allocation of {} bytes and {} allows {} at most; use "
+                            "another device, or shorter steps (-ub) and a shorter context (-c)",
+                            purpose, size, device_.info().name, max_allocation()));
   Buffer buffer;
   create_buffer(buffer, std::max<size_t>(size, 16), nullptr);
-  VkMemoryRequirements needs;
-  vkGetBufferMemoryRequirements(device_.handle(), buffer.buffer_, &needs);
-  const uint32_t type = memory_type(needs.memoryTypeBits, placement);
-  bind(buffer, type, nullptr);
+  const uint32_t type = bind(buffer, ~0u, placement, nullptr);
   if ((types_.memoryTypes[type].propertyFlags & kHost) == kHost) {
     void* host = nullptr;
     VK_TRY(vkMapMemory(device_.handle(), buffer.memory_, 0, VK_WHOLE_SIZE, 0, &host));
@@ -180,10 +199,7 @@ Buffer Memory::import_pages(std::byte* pages, size_t size) {
   import.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT;
   import.handleType = kHandle;
   import.pHostPointer = pages;
-  VkMemoryRequirements needs;
-  vkGetBufferMemoryRequirements(device_.handle(), buffer.buffer_, &needs);
-  bind(buffer, memory_type(properties.memoryTypeBits & needs.memoryTypeBits, Placement::kStaging),
-       &import);
+  bind(buffer, properties.memoryTypeBits, Placement::kStaging, &import);
   buffer.host_ = pages;
   return buffer;
 }
@@ -198,7 +214,7 @@ void Memory::free(Buffer& buffer) noexcept {
 Memory::Slot& Memory::slot(size_t index) {
   Slot& slot = slots_[index];
   if (slot.fence == VK_NULL_HANDLE) {
-    slot.staging = allocate(kUploadChunk, Placement::kStaging, "staging buffers");
+    slot.staging = allocate(upload_chunk(), Placement::kStaging, "staging buffers");
     VkCommandBufferAllocateInfo commands{};
     commands.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
     commands.commandPool = pool_;
@@ -266,7 +282,7 @@ void Memory::copy_in(const Buffer& target, size_t offset, std::span<const std::b
     return;
   }
   for (size_t done = 0; done < bytes.size();) {
-    const size_t size = std::min(kUploadChunk, bytes.size() - done);
+    const size_t size = std::min(upload_chunk(), bytes.size() - done);
     Slot& s = slot(next_slot_++ % kSlots);
     std::memcpy(s.staging.host(), bytes.data() + done, size);
     staged_copy(s, s.staging.handle(), target.handle(), {0, offset + done, size});
@@ -283,7 +299,7 @@ void Memory::copy_out(const Buffer& source, size_t offset, std::span<std::byte> 
     return;
   }
   for (size_t done = 0; done < bytes.size();) {
-    const size_t size = std::min(kUploadChunk, bytes.size() - done);
+    const size_t size = std::min(upload_chunk(), bytes.size() - done);
     Slot& s = slot(next_slot_++ % kSlots);
     staged_copy(s, source.handle(), s.staging.handle(), {offset + done, 0, size});
     wait(s);
@@ -294,7 +310,7 @@ void Memory::copy_out(const Buffer& source, size_t offset, std::span<std::byte> 
 
 void Memory::upload(const Buffer& target, size_t offset, size_t size, const Fill& fill) {
   for (size_t done = 0; done < size;) {
-    const size_t chunk = std::min(kUploadChunk, size - done);
+    const size_t chunk = std::min(upload_chunk(), size - done);
     if (zero_copy_) {
       fill({target.host() + offset + done, chunk}, done);
     } else {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,10 @@ enum class Placement : uint8_t {
   kMapped,   // device-local and host-visible where such memory exists, else host memory
   kStaging,  // host memory, cached, for copies
 };
+
+// The types among `allowed` (bits) that serve a placement, best first.
+std::vector<uint32_t> memory_types(const VkPhysicalDeviceMemoryProperties& types, uint32_t allowed,
+                                   Placement placement, bool zero_copy);
 
 // A VkBuffer bound to memory of its own.
 class Buffer {
@@ -50,6 +55,7 @@ class Buffer {
 struct MemoryOptions {
   bool zero_copy = true;  // use shared pages where the device can
   size_t budget = 0;      // bytes; 0: what the driver reports
+  size_t largest = 0;     // allocation in bytes; 0: what the driver reports
 };
 
 // The memory of one device. Used by one thread at a time; outlives its buffers.
@@ -67,7 +73,7 @@ class Memory {
 
   // Whether the device works on host pages in place.
   bool zero_copy() const { return zero_copy_; }
-  size_t max_allocation() const { return device_.info().max_allocation; }
+  size_t max_allocation() const { return max_allocation_; }
   size_t budget() const { return budget_; }
   size_t used() const { return used_; }
   // Empty when `size` more bytes fit, else a sentence with the numbers.
@@ -79,10 +85,10 @@ class Memory {
   uint64_t staged_copies() const { return staged_copies_; }
   uint64_t staged_bytes() const { return staged_bytes_; }
 
-  // Fills `size` bytes of a buffer at `offset`, in chunks of at most kUploadChunk, each written by
-  // `fill(chunk, first)` where `first` counts from `offset`: straight into the buffer where it is
-  // shared memory, through a ring of staging slots otherwise.
-  static constexpr size_t kUploadChunk = size_t{8} << 20;
+  // Fills `size` bytes of a buffer at `offset`, in chunks of at most upload_chunk(), each written
+  // by `fill(chunk, first)` where `first` counts from `offset`: straight into the buffer where it
+  // is shared memory, through a ring of staging slots otherwise.
+  size_t upload_chunk() const { return std::min(size_t{8} << 20, max_allocation_); }
   using Fill = std::function<void(std::span<std::byte> chunk, size_t first)>;
   void upload(const Buffer& target, size_t offset, size_t size, const Fill& fill);
   // Waits for the ring.
@@ -100,8 +106,8 @@ class Memory {
   };
 
   void create_buffer(Buffer& buffer, size_t size, const void* next);
-  void bind(Buffer& buffer, uint32_t type, const void* next);
-  uint32_t memory_type(uint32_t allowed, Placement placement) const;
+  // Allocates from the first of the memory types that has room, and returns the type.
+  uint32_t bind(Buffer& buffer, uint32_t allowed, Placement placement, const void* next);
   void free(Buffer& buffer) noexcept;
   Slot& slot(size_t index);
   void wait(Slot& slot);
@@ -110,7 +116,7 @@ class Memory {
 
   Device& device_;
   bool zero_copy_ = false;
-  size_t budget_ = 0, used_ = 0;
+  size_t budget_ = 0, max_allocation_ = 0, used_ = 0;
   uint64_t staged_copies_ = 0, staged_bytes_ = 0;
   VkPhysicalDeviceMemoryProperties types_{};
   VkCommandPool pool_ = VK_NULL_HANDLE;

@@ -24,24 +24,39 @@ namespace {
 
 constexpr uint32_t kBeginWorkgroup = 256;
 constexpr uint32_t kDispatchesPerStep = 8;  // at most; see record_ffn
+constexpr uint32_t kDispatchesPerCut = 3;   // prepare, product, reduce
 
 struct VulkanKernel : Kernel {
   OpSpec spec;
   const VulkanWeights* weights = nullptr;
 };
 
+// Bytes; 0 where the variable is not set.
+size_t env_mebibytes(std::string_view name) {
+  const auto text = env(name);
+  if (!text) return 0;
+  size_t mebibytes = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), mebibytes);
+  if (error != std::errc() || end != text->data() + text->size() || mebibytes == 0 ||
+      mebibytes > SIZE_MAX >> 20)
+    throw Error(ErrorCode::kUsage, fmt::format("{}={} is not a number of MiB", name, *text));
+  return mebibytes << 20;
+}
+
 MemoryOptions memory_options() {
-  MemoryOptions options;
-  options.zero_copy = !env_flag("TANDEM_NO_ZERO_COPY");
-  if (const auto text = env("TANDEM_VULKAN_BUDGET")) {
-    size_t mebibytes = 0;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), mebibytes);
-    if (error != std::errc() || end != text->data() + text->size() || mebibytes == 0)
-      throw Error(ErrorCode::kUsage,
-                  fmt::format("TANDEM_VULKAN_BUDGET={} is not a number of MiB", *text));
-    options.budget = mebibytes << 20;
+  return {.zero_copy = !env_flag("TANDEM_NO_ZERO_COPY"),
+          .budget = env_mebibytes("TANDEM_VULKAN_BUDGET"),
+          .largest = env_mebibytes("TANDEM_VULKAN_LARGEST")};
+}
+
+// At most, of all steps.
+uint32_t count_dispatches(std::span<const Step> steps) {
+  size_t count = 2;
+  for (const Step& step : steps) {
+    const VulkanWeights* weights = static_cast<const VulkanKernel&>(*step.kernel).weights;
+    count += kDispatchesPerStep + (weights == nullptr ? 0 : kDispatchesPerCut * weights->cuts());
   }
-  return options;
+  return static_cast<uint32_t>(count);
 }
 
 // A node's arguments as the device sees them.
@@ -182,8 +197,7 @@ void VulkanBackend::record_begin(VulkanProgram& program, const TensorView& batch
 std::vector<VkCommandBuffer> VulkanBackend::record_round(VulkanProgram& program,
                                                          std::span<const Step> steps,
                                                          uint32_t counter_words) {
-  Recorder recorder(program.pool(), program.queries(),
-                    static_cast<uint32_t>(steps.size()) * kDispatchesPerStep + 2);
+  Recorder recorder(program.pool(), program.queries(), count_dispatches(steps));
   ProgramBuilder builder(context_, recorder, program.batch.address(),
                          counter_words > 0 ? program.counters.address() : 0);
   for (const Step& step : steps) {
@@ -221,7 +235,7 @@ bool VulkanBackend::can_chain(std::span<const Step> steps) const {
 std::unique_ptr<Program> VulkanBackend::record(std::span<const Step> steps,
                                                const TensorView& batch) {
   auto program = std::make_unique<VulkanProgram>(context_.device);
-  const uint32_t dispatches = static_cast<uint32_t>(steps.size()) * kDispatchesPerStep + 2;
+  const uint32_t dispatches = count_dispatches(steps);
   const bool chained = can_chain(steps);
   const uint32_t counter_words = chained ? (dispatches + 1) * kCounterStride : 0;
   program->batch = context_.memory.allocate(batch.element_count() * sizeof(uint32_t),
@@ -304,7 +318,6 @@ VulkanDeviceList list_vulkan_devices() {
       vulkan::Context context(std::to_string(i), false, vulkan::memory_options());
       info.chained = vulkan::chain_holds(context);
     }
-    if (list.devices.empty()) list.why_none = "the Vulkan drivers found no device";
   } catch (const Error& error) {
     list.why_none = error.what();
   }

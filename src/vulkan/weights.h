@@ -26,12 +26,21 @@ struct Matrix {
 class VulkanWeights : public Weights {
  public:
   size_t size() const override;
-  // In the order of op.h's table.
-  const Matrix& operator[](size_t index) const { return matrices_[index]; }
+  // Weights [index, index + count) in the order of op.h's table. A matrix larger than one
+  // allocation is cut into runs of rows, each a matrix of its own.
+  std::span<const Matrix> parts(size_t index, size_t count = 1) const {
+    return std::span(matrices_).subspan(first_part_[index],
+                                        first_part_[index + count] - first_part_[index]);
+  }
+  // Parts beyond one for each of the weights.
+  size_t cuts() const { return matrices_.size() - (first_part_.size() - 1); }
+  // One row, which is never cut.
+  const Matrix& vector(size_t index) const { return matrices_[first_part_[index]]; }
 
  private:
   friend class WeightStore;
   std::vector<Matrix> matrices_;
+  std::vector<size_t> first_part_ = {0};  // of each weight, and one past the last
   // Shared, since the embedding and the head are one table under two nodes.
   std::vector<std::shared_ptr<Buffer>> buffers_;
 };

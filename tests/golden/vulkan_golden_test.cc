@@ -73,6 +73,16 @@ class ScopedEnv {
   const char* name_;
 };
 
+TEST(VulkanGolden, BundledModelContinuesWithItsTableInPieces) {
+  Reference reference = read_reference(kBundledReference);
+  reference.prompts.resize(1);
+  const ScopedEnv largest("TANDEM_VULKAN_LARGEST", "1");
+  on_every_device(256, [&](EngineOptions options) {
+    options.micro_batch = options.max_outputs = 16;
+    expect_greedy(reference, kBundled, options);
+  });
+}
+
 uint64_t staged_bytes_of_a_prompt(const EngineOptions& options) {
   Engine engine(kBundled, options);
   Session session(engine);

@@ -67,8 +67,8 @@ AttentionDecodeParams common_params(ProgramBuilder& builder, const Node& node,
   push.scale_stride =
       static_cast<uint32_t>(node.views[places.cache + 2].strides[1] / sizeof(uint16_t));
   if (node.weights != nullptr) {
-    push.q_norm = (*node.weights)[0].address;
-    push.k_norm = (*node.weights)[1].address;
+    push.q_norm = node.weights->vector(0).address;
+    push.k_norm = node.weights->vector(1).address;
   }
   push.facts = builder.table(facts_of(*node.spec.config));
   return push;

@@ -30,21 +30,23 @@ IdStrides id_strides(const Node& node) {
 
 // rows: x. Weights: the table.
 void record_embed(ProgramBuilder& builder, const Node& node) {
-  const Matrix& table = (*node.weights)[0];
   EmbedParams push{};
   push.batch = builder.batch();
   push.x = node.rows[0].address;
   push.x_stride = node.rows[0].stride;
-  push.table = table.address;
-  push.row_size = table.row_size;
-  push.width = table.cols;
-  push.table_rows = table.rows;
   push.scale = node.spec.config->embedding_scale;
-  builder.dispatch(
-      builder.pipeline(fmt::format("embed_{}", dtype_name(table.dtype)),
-                       {{kSpecWorkgroup, kRowWorkgroup}}, sizeof push),
-      push, {node.spec.max_rows, 1, 1},
-      {"embed", uint64_t{node.spec.max_rows} * (table.row_size + table.cols * sizeof(float)), 0});
+  for (const Matrix& table : node.weights->parts(0)) {
+    push.table = table.address;
+    push.row_size = table.row_size;
+    push.width = table.cols;
+    push.table_rows = table.rows;
+    builder.dispatch(
+        builder.pipeline(fmt::format("embed_{}", dtype_name(table.dtype)),
+                         {{kSpecWorkgroup, kRowWorkgroup}}, sizeof push),
+        push, {node.spec.max_rows, 1, 1},
+        {"embed", uint64_t{node.spec.max_rows} * (table.row_size + table.cols * sizeof(float)), 0});
+    push.first_token += table.rows;
+  }
 }
 
 // rows: y, x.

@@ -19,9 +19,8 @@ Rows product_rows(ProgramBuilder& builder, const Node& node, Rows home) {
 // rows: qkv, x. Weights: norm, q, k, v.
 void record_qkv(ProgramBuilder& builder, const Node& node) {
   const VulkanWeights& w = *node.weights;
-  const MatvecInput input = stream_input(builder, node, node.rows[1], w[0]);
-  const Matrix matrices[] = {w[1], w[2], w[3]};
-  matvec(builder, "qkv", input, matrices, node.rows[0]);
+  const MatvecInput input = stream_input(builder, node, node.rows[1], w.vector(0));
+  matvec(builder, "qkv", input, w.parts(1, 3), node.rows[0]);
 }
 
 // rows: x, attention's result. Weights: o, norm.
@@ -35,9 +34,8 @@ void record_attention_out(ProgramBuilder& builder, const Node& node) {
   input.x = node.rows[1];
   input.max_rows = node.spec.max_rows;
   const Rows product = product_rows(builder, node, home);
-  const Matrix matrices[] = {w[0]};
-  matvec(builder, "out", input, matrices, product);
-  builder.set_pending(home, {product.address, w[1].address, node.spec.config->norm_epsilon});
+  matvec(builder, "out", input, w.parts(0), product);
+  builder.set_pending(home, {product.address, w.vector(1).address, node.spec.config->norm_epsilon});
 }
 
 // rows: x. Weights: norm, gate, up, down, post_norm.
@@ -45,12 +43,11 @@ void record_ffn(ProgramBuilder& builder, const Node& node) {
   const VulkanWeights& w = *node.weights;
   const LayerConfig& config = *node.spec.config;
   const Rows home = node.rows[0];
-  const MatvecInput first = stream_input(builder, node, home, w[0]);
-  const Matrix gate_up[] = {w[1], w[2]};
-  const Matrix matrices[] = {w[3]};
+  const MatvecInput first = stream_input(builder, node, home, w.vector(0));
+  const std::span<const Matrix> gate_up = w.parts(1, 2), down = w.parts(3);
   MatvecInput input;
   input.max_rows = node.spec.max_rows;
-  if (use_matmul(builder, first, gate_up) && use_matmul(builder, input, matrices)) {
+  if (use_matmul(builder, first, gate_up) && use_matmul(builder, input, down)) {
     // Tiles gate as they read: the hidden layer itself is never written.
     input.gated = true;
     input.x = {builder.scratch(Scratch::kGateUp,
@@ -61,20 +58,19 @@ void record_ffn(ProgramBuilder& builder, const Node& node) {
     input.x = {
         builder.scratch(Scratch::kHidden, size_t{node.spec.max_rows} * config.ffn * sizeof(float)),
         config.ffn};
-    matvec_geglu(builder, first, w[1], w[2], input.x);
+    matvec_geglu(builder, first, gate_up, input.x);
   }
   const Rows product = product_rows(builder, node, home);
-  matvec(builder, "down", input, matrices, product);
-  builder.set_pending(home, {product.address, w[4].address, config.norm_epsilon});
+  matvec(builder, "down", input, down, product);
+  builder.set_pending(home, {product.address, w.vector(4).address, config.norm_epsilon});
 }
 
 // rows: logits, x. Weights: norm, token_embd.
 void record_head(ProgramBuilder& builder, const Node& node) {
   const VulkanWeights& w = *node.weights;
-  MatvecInput input = stream_input(builder, node, node.rows[1], w[0]);
+  MatvecInput input = stream_input(builder, node, node.rows[1], w.vector(0));
   input.row_kind = kRowsGathered;
-  const Matrix matrices[] = {w[1]};
-  matvec(builder, "head", input, matrices, node.rows[0]);
+  matvec(builder, "head", input, w.parts(1), node.rows[0]);
 }
 
 }  // namespace tandem::vulkan

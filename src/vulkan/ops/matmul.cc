@@ -169,12 +169,10 @@ void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& 
             std::span<const Matrix> matrices, Rows target) {
   TANDEM_CHECK(!input.add, "%d rows with a sum to be made first", static_cast<int>(input.max_rows));
   while (!matrices.empty()) {
-    const auto other = std::find_if(matrices.begin(), matrices.end(),
-                                    [&](const Matrix& m) { return m.dtype != matrices[0].dtype; });
-    const size_t same = static_cast<size_t>(other - matrices.begin());
-    dispatch_matmul(builder, label, input, matrices.first(same), target);
-    for (const Matrix& matrix : matrices.first(same)) target.address += matrix.rows * sizeof(float);
-    matrices = matrices.subspan(same);
+    const size_t count = matrices_together(matrices);
+    dispatch_matmul(builder, label, input, matrices.first(count), target);
+    for (const Matrix& m : matrices.first(count)) target.address += m.rows * sizeof(float);
+    matrices = matrices.subspan(count);
   }
 }
 

@@ -132,6 +132,13 @@ MatvecInput stream_input(ProgramBuilder& builder, const Node& node, Rows home, c
   return input;
 }
 
+size_t matrices_together(std::span<const Matrix> matrices) {
+  matrices = matrices.first(std::min(matrices.size(), std::size(MatvecParams{}.w)));
+  const auto other = std::find_if(matrices.begin(), matrices.end(),
+                                  [&](const Matrix& m) { return m.dtype != matrices[0].dtype; });
+  return static_cast<size_t>(other - matrices.begin());
+}
+
 void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target) {
   if (use_matmul(builder, input, matrices))
@@ -141,29 +148,27 @@ void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& 
                                      [](const Matrix& m) { return is_float(m.dtype); });
   const MatvecInput ready = any_float ? materialize(builder, input, matrices[0].cols) : input;
   while (!matrices.empty()) {
-    const size_t same = static_cast<size_t>(
-        std::find_if(matrices.begin(), matrices.end(),
-                     [&](const Matrix& m) { return m.dtype != matrices[0].dtype; }) -
-        matrices.begin());
-    dispatch_matvec(builder, label, ready, matrices.first(same), false, target);
-    for (const Matrix& matrix : matrices.first(same)) target.address += matrix.rows * sizeof(float);
-    matrices = matrices.subspan(same);
+    const size_t count = matrices_together(matrices);
+    dispatch_matvec(builder, label, ready, matrices.first(count), false, target);
+    for (const Matrix& m : matrices.first(count)) target.address += m.rows * sizeof(float);
+    matrices = matrices.subspan(count);
   }
 }
 
-void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input, const Matrix& gate,
-                  const Matrix& up, Rows target) {
-  const Matrix both[] = {gate, up};
-  if (gate.dtype == up.dtype) {
+void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input,
+                  std::span<const Matrix> gate_up, Rows target) {
+  const Matrix& gate = gate_up[0];
+  if (gate_up.size() == 2 && gate.dtype == gate_up[1].dtype) {
     const MatvecInput ready = is_float(gate.dtype) ? materialize(builder, input, gate.cols) : input;
-    dispatch_matvec(builder, "gate_up", ready, both, true, target);
+    dispatch_matvec(builder, "gate_up", ready, gate_up, true, target);
     return;
   }
-  const uint32_t width = 2 * gate.rows;
+  uint32_t width = 0;  // of both
+  for (const Matrix& part : gate_up) width += part.rows;
   const Rows products = {
       builder.scratch(Scratch::kGateUp, size_t{input.max_rows} * width * sizeof(float)), width};
-  matvec(builder, "gate_up", input, both, products);
-  geglu(builder, products, target, gate.rows, input.max_rows);
+  matvec(builder, "gate_up", input, gate_up, products);
+  geglu(builder, products, target, width / 2, input.max_rows);
 }
 
 void geglu(ProgramBuilder& builder, Rows gate_up, Rows target, uint32_t width, uint32_t max_rows) {

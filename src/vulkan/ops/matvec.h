@@ -24,14 +24,18 @@ struct MatvecInput {
 // The residual stream of `home`, normed, with what is pending on it: the sum moves the stream.
 MatvecInput stream_input(ProgramBuilder& builder, const Node& node, Rows home, const Matrix& norm);
 
+// How many of the first matrices a dispatch takes: of one type, and three at most.
+size_t matrices_together(std::span<const Matrix> matrices);
+
 // target[row] = the matrices' outputs side by side. Matrices of different types take a dispatch
 // each.
 void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target);
 
-// target[row] = gelu_tanh(gate x) * (up x), in one dispatch when both have one type.
-void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input, const Matrix& gate,
-                  const Matrix& up, Rows target);
+// target[row] = gelu_tanh(gate x) * (up x), for the parts of gate, then those of up; in one
+// dispatch when both have one part and one type.
+void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input,
+                  std::span<const Matrix> gate_up, Rows target);
 
 // target[row] = gelu_tanh(gate) * up, side by side in `gate_up`.
 void geglu(ProgramBuilder& builder, Rows gate_up, Rows target, uint32_t width, uint32_t max_rows);

@@ -1,7 +1,5 @@
 // The primitives that are a dispatch of their own.
 // SPDX-License-Identifier: Apache-2.0
-#include <vector>
-
 #include "vulkan/ops/matvec.h"
 #include "vulkan/ops/ops.h"
 
@@ -20,9 +18,7 @@ void record_matmul(ProgramBuilder& builder, const Node& node) {
   input.x = node.rows[1];
   input.max_rows = active_rows(node.spec);
   input.row_kind = node.spec.on_outputs ? kRowsOutputs : kRowsAll;
-  std::vector<Matrix> matrices;
-  for (uint32_t i = 0; i < node.spec.weights.count; ++i) matrices.push_back((*node.weights)[i]);
-  matvec(builder, "matmul", input, matrices, node.rows[0]);
+  matvec(builder, "matmul", input, node.weights->parts(0, node.spec.weights.count), node.rows[0]);
 }
 
 // rows: y, x, or for the adding form x, y. Weights: w.
@@ -31,7 +27,7 @@ void record_rms_norm(ProgramBuilder& builder, const Node& node) {
   Norm norm;
   norm.mode = adds ? kNormAdd : kNormPlain;
   norm.x = node.rows[1];
-  norm.weight = (*node.weights)[0].address;
+  norm.weight = node.weights->vector(0).address;
   norm.epsilon = node.spec.config->norm_epsilon;
   if (adds) norm.base = node.rows[0];
   norm.width = node.views[0].cols();

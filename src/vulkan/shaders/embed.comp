@@ -1,4 +1,5 @@
-// x[row] = table[token of the row] * scale. One workgroup per row.
+// x[row] = table[token of the row] * scale, where this part of the table has the token. One
+// workgroup per row.
 // SPDX-License-Identifier: Apache-2.0
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -13,7 +14,8 @@ layout(push_constant, scalar) uniform Push { EmbedParams p; };
 void main() {
   const uint row = gl_WorkGroupID.x;
   if (row >= Batch(p.batch).rows) return;
-  const uint token = min(Batch(p.batch).row[row].token, p.table_rows - 1);
+  const uint token = Batch(p.batch).row[row].token - p.first_token;
+  if (token >= p.table_rows) return;
   const uint64_t source = p.table + uint64_t(token) * p.row_size;
   QuadArray x = QuadArray(p.x + 4 * uint64_t(row) * p.x_stride);
   for (uint group = gl_LocalInvocationIndex; group < p.width / 32; group += kWorkgroup) {

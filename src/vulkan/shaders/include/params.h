@@ -57,13 +57,13 @@ struct AdvanceParams {
   uint counter_words;
 };
 
-// embed.comp: x[row] = table[token] * scale
+// embed.comp: x[row] = table[token - first_token] * scale, for tokens that the table has
 struct EmbedParams {
   uint64_t batch;
   uint64_t x;
   uint64_t table;
   uint row_size;  // bytes
-  uint width, x_stride, table_rows;
+  uint width, x_stride, first_token, table_rows;
   float scale;
 };
 

@@ -5,58 +5,62 @@
 
 namespace tandem {
 
+ContentionModel::ContentionModel(const CostTable& table)
+    : table_(table),
+      wanted_(table.devices.size()),
+      granted_(table.devices.size()),
+      speeds_(table.devices.size()) {}
+
 // Bytes per second that each device gets of those it wants, before what others leave unused. From
 // the table's row for just these devices; without one, devices on one memory get what they want in
 // proportion, within what the best of them reaches alone.
-std::vector<double> ContentionModel::granted(std::span<const double> wanted) const {
-  const size_t count = wanted.size();
-  std::vector<double> result(count, 0);
+void ContentionModel::grant() {
+  const size_t count = wanted_.size();
   for (const Contention& entry : table_.contention) {
     bool same = true;
-    for (size_t i = 0; i < count; ++i) same &= (entry.shares[i] > 0) == (wanted[i] > 0);
+    for (size_t i = 0; i < count; ++i) same &= (entry.shares[i] > 0) == (wanted_[i] > 0);
     if (!same) continue;
     for (size_t i = 0; i < count; ++i)
-      result[i] = entry.shares[i] * table_.devices[i].read_bandwidth;
-    return result;
+      granted_[i] = entry.shares[i] * table_.devices[i].read_bandwidth;
+    return;
   }
   for (size_t i = 0; i < count; ++i) {
     double sum = 0, best = 0;
     for (size_t j = 0; j < count; ++j) {
-      if (wanted[j] == 0 || table_.devices[j].pool != table_.devices[i].pool) continue;
-      sum += wanted[j];
+      if (wanted_[j] == 0 || table_.devices[j].pool != table_.devices[i].pool) continue;
+      sum += wanted_[j];
       best = std::max(best, table_.devices[j].read_bandwidth);
     }
-    if (wanted[i] > 0) result[i] = wanted[i] * std::min(1.0, best / sum);
+    granted_[i] = wanted_[i] > 0 ? wanted_[i] * std::min(1.0, best / sum) : 0;
   }
-  return result;
 }
 
-std::vector<double> ContentionModel::speeds(std::span<const Demand> demands) const {
+std::span<const double> ContentionModel::speeds(std::span<const Demand> demands) {
   const size_t count = demands.size();
-  std::vector<double> wanted(count, 0);
   double cores = 0;
   for (size_t i = 0; i < count; ++i) {
     const Demand& demand = demands[i];
+    wanted_[i] = 0;
     if (!demand.active || demand.work.us <= 0) continue;
-    wanted[i] =
+    wanted_[i] =
         std::min(1e6 * demand.work.bytes / demand.work.us, table_.devices[i].read_bandwidth);
     cores += table_.devices[i].host_cores;
   }
-  const std::vector<double> grants = granted(wanted);
+  grant();
   double unused = 0, missing = 0;
   for (size_t i = 0; i < count; ++i) {
-    unused += std::max(0.0, grants[i] - wanted[i]);
-    missing += std::max(0.0, wanted[i] - grants[i]);
+    unused += std::max(0.0, granted_[i] - wanted_[i]);
+    missing += std::max(0.0, wanted_[i] - granted_[i]);
   }
   const double refill = missing > 0 ? std::min(1.0, unused / missing) : 0;
-  std::vector<double> result(count, 1);
   for (size_t i = 0; i < count; ++i) {
-    if (wanted[i] > grants[i])
-      result[i] = (grants[i] + refill * (wanted[i] - grants[i])) / wanted[i];
+    speeds_[i] = 1;
+    if (wanted_[i] > granted_[i])
+      speeds_[i] = (granted_[i] + refill * (wanted_[i] - granted_[i])) / wanted_[i];
     if (demands[i].active && table_.devices[i].host_cores > 0 && table_.host_cores > 0)
-      result[i] = std::min(result[i], std::min(1.0, table_.host_cores / cores));
+      speeds_[i] = std::min(speeds_[i], std::min(1.0, table_.host_cores / cores));
   }
-  return result;
+  return speeds_;
 }
 
 }  // namespace tandem

@@ -18,16 +18,19 @@ struct Demand {
 
 class ContentionModel {
  public:
-  explicit ContentionModel(const CostTable& table) : table_(table) {}
+  explicit ContentionModel(const CostTable& table);
 
   // Per device: its speed with all these at work, as a share of its speed alone, above 0 and at
-  // most 1. A device slows down only as far as its work waits for memory or needs cores.
-  std::vector<double> speeds(std::span<const Demand> demands) const;
+  // most 1. A device slows down only as far as its work waits for memory or needs cores. Valid
+  // until the next call.
+  std::span<const double> speeds(std::span<const Demand> demands);
 
  private:
-  std::vector<double> granted(std::span<const double> wanted) const;
+  void grant();
 
   const CostTable& table_;
+  std::vector<double> wanted_, granted_;  // bytes per second, per device
+  std::vector<double> speeds_;
 };
 
 }  // namespace tandem

@@ -14,6 +14,8 @@
 
 namespace tandem {
 
+class JsonPlace;
+
 // A node, once, in a step of `rows` rows whose sequences hold `position` tokens before it.
 struct CostPoint {
   uint32_t rows = 1, position = 0;
@@ -98,6 +100,7 @@ struct CostTable {
 // absurd or contradictory.
 CostTable parse_cost_table(std::string_view json, const std::string& file_name);
 CostTable read_cost_table(const std::string& path);
+CostTable cost_table_at(const JsonPlace& place);  // of a larger document
 std::string format_cost_table(const CostTable& table);
 
 }  // namespace tandem

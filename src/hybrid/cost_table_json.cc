@@ -251,8 +251,9 @@ std::string list_text(std::string_view key, const std::vector<std::string>& item
   return text + "  ]";
 }
 
-CostTable cost_table_of(const Json& document, const std::string& file_name) {
-  const JsonPlace place(document, file_name);
+}  // namespace
+
+CostTable cost_table_at(const JsonPlace& place) {
   place.allow_only({"machine", "predicted", "model", "host_cores", "step_us", "memory", "devices",
                     "edges", "contention"});
   CostTable table;
@@ -274,13 +275,15 @@ CostTable cost_table_of(const Json& document, const std::string& file_name) {
   return table;
 }
 
-}  // namespace
-
 CostTable parse_cost_table(std::string_view json, const std::string& file_name) {
-  return cost_table_of(parse_json(json, file_name), file_name);
+  const Json document = parse_json(json, file_name);
+  return cost_table_at(JsonPlace(document, file_name));
 }
 
-CostTable read_cost_table(const std::string& path) { return cost_table_of(read_json(path), path); }
+CostTable read_cost_table(const std::string& path) {
+  const Json document = read_json(path);
+  return cost_table_at(JsonPlace(document, path));
+}
 
 std::string format_cost_table(const CostTable& table) {
   std::vector<std::string> pools, devices, edges, contention;

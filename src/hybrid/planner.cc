@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "hybrid/chain.h"
+#include "hybrid/refine.h"
 #include "hybrid/simulator.h"
 #include "model/kv_cache.h"
 
@@ -22,7 +23,9 @@ namespace {
 
 constexpr double kImpossible = std::numeric_limits<double>::infinity();
 constexpr uint32_t kMaxDevices = 6;
-constexpr double kTolerance = 1e-3;  // of plans for overlap, whose search is harder
+constexpr double kTolerance = 0.25;    // of plans for overlap, which are refined afterwards
+constexpr size_t kRefined = 3;         // of the plans found, so many are refined by simulation
+constexpr uint32_t kJudgedTokens = 8;  // generated for each sequence, where plans are compared
 
 // Latency adds up all times; overlap, where several steps are in flight, is as slow as the device
 // with most to do.
@@ -83,6 +86,107 @@ uint64_t activation_size(const ModelShape& m, uint32_t rows, uint32_t depth) {
   return sizeof(float) * depth * (rows * row + m.vocab);
 }
 
+// For weights; negative where not even the rest fits. The host's memory, which is the first pool,
+// also holds cache and activations.
+double weight_budget(const CostTable& table, const PlanRequest& request, const Plan& plan,
+                     uint32_t pool) {
+  const auto size = static_cast<double>(table.pools[pool].size);
+  if (pool != 0) return size;
+  return size - static_cast<double>(cache_size(table.model, request, plan.chunk)) -
+         static_cast<double>(activation_size(table.model, plan.chunk, plan.pipeline_depth));
+}
+
+// Per device of the table.
+std::vector<uint64_t> weights_of(const CostTable& table, const Plan& plan) {
+  const std::vector<NodeKind> kinds = table.model.nodes();
+  std::vector<uint64_t> weights(table.devices.size(), 0);
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    const uint32_t p = table.device(plan.devices[plan.prefill[i]]);
+    const uint32_t d = table.device(plan.devices[plan.decode[i]]);
+    weights[p] += table.devices[p].node(kinds[i]).weight_bytes;
+    if (d != p) weights[d] += table.devices[d].node(kinds[i]).weight_bytes;
+  }
+  return weights;
+}
+
+bool fits(const CostTable& table, const PlanRequest& request, const Plan& plan) {
+  const std::vector<uint64_t> weights = weights_of(table, plan);
+  std::vector<double> used(table.pools.size(), 0);
+  for (size_t d = 0; d < weights.size(); ++d)
+    used[table.devices[d].pool] += static_cast<double>(weights[d]);
+  for (uint32_t pool = 0; pool < used.size(); ++pool)
+    if (used[pool] > weight_budget(table, request, plan, pool)) return false;
+  return true;
+}
+
+// The prompt's keys and values of layers whose attention prompts and generation run on different
+// devices change hands once.
+double cache_hand_over_us(const CostTable& table, const Plan& plan, const PlanRequest& request) {
+  const std::vector<NodeKind> kinds = table.model.nodes();
+  double us = 0;
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    if (op_of(kinds[i]) != Op::kAttnCore || plan.prefill[i] == plan.decode[i]) continue;
+    const uint32_t p = table.device(plan.devices[plan.prefill[i]]);
+    const uint32_t d = table.device(plan.devices[plan.decode[i]]);
+    us +=
+        table.edges[p][d].us(static_cast<double>(table.model.kv_position_size()) * request.prompt);
+  }
+  return us;
+}
+
+void drop_unused_devices(Plan& plan) {
+  std::vector<std::string> names;
+  std::vector<uint32_t> renamed(plan.devices.size(), kNoDevice);
+  for (std::vector<uint32_t>* nodes : {&plan.prefill, &plan.decode})
+    for (uint32_t& device : *nodes) {
+      if (renamed[device] == kNoDevice) {
+        renamed[device] = static_cast<uint32_t>(names.size());
+        names.push_back(plan.devices[device]);
+      }
+      device = renamed[device];
+    }
+  plan.devices = names;
+}
+
+// Simulates plans that differ little from each other: the phase that did not change is remembered.
+class RequestJudge {
+ public:
+  RequestJudge(const CostTable& table, const PlanRequest& request)
+      : table_(table), request_(request) {}
+
+  double us(const Plan& plan) {
+    if (!fits(table_, request_, plan)) return kImpossible;
+    return phase_us(plan, plan.prefill, request_.prefill(plan), prefill_) + decode_us(plan) +
+           cache_hand_over_us(table_, plan, request_);
+  }
+
+ private:
+  struct Last {
+    std::vector<uint32_t> devices;
+    double us = 0;
+  };
+
+  // Some tokens in the middle stand for all: one takes as long as another, nearly.
+  double decode_us(const Plan& plan) {
+    Workload work = request_.decode(plan);
+    const uint32_t tokens = std::min(work.tokens, kJudgedTokens);
+    const double share = static_cast<double>(work.tokens) / tokens;
+    work.position += (work.tokens - tokens) / 2;
+    work.tokens = tokens;
+    return share * phase_us(plan, plan.decode, work, decode_);
+  }
+
+  double phase_us(const Plan& plan, const std::vector<uint32_t>& devices, const Workload& work,
+                  Last& last) {
+    if (devices != last.devices) last = {devices, simulate(table_, plan, work).us};
+    return last.us;
+  }
+
+  const CostTable& table_;
+  const PlanRequest& request_;
+  Last prefill_, decode_;
+};
+
 class Planner {
  public:
   Planner(const CostTable& table, const PlanRequest& request, uint32_t chunk, Objective objective)
@@ -107,7 +211,7 @@ class Planner {
       plan_.prefill.push_back(state / devices_);
       plan_.decode.push_back(state % devices_);
     }
-    drop_unused_devices();
+    drop_unused_devices(plan_);
     return plan_;
   }
 
@@ -122,7 +226,7 @@ class Planner {
     chain.stock_count = static_cast<uint32_t>(table_.pools.size());
     chain.allocate();
     for (uint32_t pool = 0; pool < chain.stock_count; ++pool)
-      chain.limits[chain.load_count + pool] = budget(pool);
+      chain.limits[chain.load_count + pool] = weight_budget(table_, request_, plan_, pool);
     for (uint32_t node = 0; node < chain.node_count; ++node)
       for (uint32_t from = 0; from < (node == 0 ? 1 : chain.state_count); ++from)
         for (uint32_t to = 0; to < chain.state_count; ++to)
@@ -155,29 +259,6 @@ class Planner {
     return amounts;
   }
 
-  // For weights; negative where not even the rest fits. The host's memory, which is the first pool,
-  // also holds cache and activations.
-  double budget(uint32_t pool) const {
-    const auto size = static_cast<double>(table_.pools[pool].size);
-    if (pool != 0) return size;
-    return size - static_cast<double>(cache_size(table_.model, request_, plan_.chunk)) -
-           static_cast<double>(activation_size(table_.model, plan_.chunk, plan_.pipeline_depth));
-  }
-
-  void drop_unused_devices() {
-    std::vector<std::string> names;
-    std::vector<uint32_t> renamed(devices_, kNoDevice);
-    for (std::vector<uint32_t>* nodes : {&plan_.prefill, &plan_.decode})
-      for (uint32_t& device : *nodes) {
-        if (renamed[device] == kNoDevice) {
-          renamed[device] = static_cast<uint32_t>(names.size());
-          names.push_back(plan_.devices[device]);
-        }
-        device = renamed[device];
-      }
-    plan_.devices = names;
-  }
-
   const CostTable& table_;
   const PlanRequest& request_;
   Objective objective_;
@@ -186,6 +267,35 @@ class Planner {
   Plan plan_;
 };
 
+// The fastest of the plans offered.
+class Choice {
+ public:
+  Choice(const CostTable& table, const PlanRequest& request) : table_(table), request_(request) {}
+
+  void offer(const Plan& plan) {
+    const double us = predict(table_, plan, request_).us();
+    if (us >= us_) return;
+    plan_ = plan;
+    us_ = us;
+  }
+  const std::optional<Plan>& plan() const { return plan_; }
+
+ private:
+  const CostTable& table_;
+  const PlanRequest& request_;
+  std::optional<Plan> plan_;
+  double us_ = kImpossible;
+};
+
+void keep_best(std::vector<Plan>& plans, size_t count, const PlanJudge& judge) {
+  std::vector<std::pair<double, size_t>> order;
+  for (size_t i = 0; i < plans.size(); ++i) order.emplace_back(judge(plans[i]), i);
+  std::sort(order.begin(), order.end());
+  std::vector<Plan> best;
+  for (size_t i = 0; i < std::min(count, order.size()); ++i) best.push_back(plans[order[i].second]);
+  plans = std::move(best);
+}
+
 std::vector<uint32_t> candidate_chunks(const CostTable& table, const PlanRequest& request) {
   if (request.chunk > 0) return {request.chunk};
   std::vector<uint32_t> chunks;
@@ -193,6 +303,34 @@ std::vector<uint32_t> candidate_chunks(const CostTable& table, const PlanRequest
     if (chunks.empty() || rows <= request.prompt) chunks.push_back(rows);
   if (chunks.empty()) chunks.push_back(std::min(request.prompt, 512u));
   return chunks;
+}
+
+bool runs_everything(const DeviceCost& device) {
+  return std::all_of(device.nodes.begin(), device.nodes.end(), [](const NodeCost& node) {
+    return node.phase(Phase::kPrefill).supported() && node.phase(Phase::kDecode).supported();
+  });
+}
+
+// Plans with several steps in flight that are worth refining: the sequential plan's devices, the
+// balanced shares, and half of the layers on each of two devices.
+std::vector<Plan> overlapping_starts(const CostTable& table, const PlanRequest& request,
+                                     const Plan& sequential) {
+  std::vector<Plan> starts = {sequential};
+  starts.front().pipeline_depth = request.depth;
+  if (const auto plan = Planner(table, request, sequential.chunk, Objective::kOverlap).run())
+    starts.push_back(*plan);
+  for (const DeviceCost& first : table.devices)
+    for (const DeviceCost& second : table.devices) {
+      if (&first == &second || !runs_everything(first) || !runs_everything(second)) continue;
+      Plan plan = starts.front();
+      plan.devices = {first.name, second.name};
+      const size_t half = plan.prefill.size() / 2;
+      std::fill(plan.prefill.begin(), plan.prefill.end(), 1);
+      std::fill_n(plan.prefill.begin(), half, 0);
+      plan.decode = plan.prefill;
+      starts.push_back(std::move(plan));
+    }
+  return starts;
 }
 
 void check_all_nodes_supported(const CostTable& table) {
@@ -244,14 +382,8 @@ Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& 
   prediction.prompt_tokens_per_second = prompt.tokens_per_second;
   prediction.generate_us = generate.us;
   prediction.generate_tokens_per_second = generate.tokens_per_second;
-  const std::vector<NodeKind> kinds = table.model.nodes();
-  prediction.memory.weights.assign(table.devices.size(), 0);
-  for (size_t i = 0; i < kinds.size(); ++i) {
-    const uint32_t p = table.device(plan.devices[plan.prefill[i]]);
-    const uint32_t d = table.device(plan.devices[plan.decode[i]]);
-    prediction.memory.weights[p] += table.devices[p].node(kinds[i]).weight_bytes;
-    if (d != p) prediction.memory.weights[d] += table.devices[d].node(kinds[i]).weight_bytes;
-  }
+  prediction.cache_hand_over_us = cache_hand_over_us(table, plan, request);
+  prediction.memory.weights = weights_of(table, plan);
   const uint32_t chunk = request.prefill(plan).chunk;
   prediction.memory.cache = cache_size(table.model, request, chunk);
   prediction.memory.activations = activation_size(table.model, chunk, plan.pipeline_depth);
@@ -264,24 +396,29 @@ Plan make_plan(const CostTable& table, const PlanRequest& request) {
     throw Error(ErrorCode::kUsage,
                 fmt::format("{} devices; the planner takes at most {}, name those to use",
                             table.devices.size(), kMaxDevices));
-  std::optional<Plan> best;
-  double best_us = kImpossible;
-  for (uint32_t chunk : candidate_chunks(table, request))
-    for (Objective objective : {Objective::kLatency, Objective::kOverlap}) {
-      if (objective == Objective::kOverlap && request.depth < 2) continue;
-      const std::optional<Plan> plan = Planner(table, request, chunk, objective).run();
-      if (!plan) continue;
-      const double us = predict(table, *plan, request).us();
-      if (us >= best_us) continue;
-      best = plan;
-      best_us = us;
-    }
-  if (!best)
+  Choice best(table, request);
+  std::vector<Plan> starts;
+  for (uint32_t chunk : candidate_chunks(table, request)) {
+    const auto plan = Planner(table, request, chunk, Objective::kLatency).run();
+    if (!plan) continue;
+    best.offer(*plan);
+    if (request.depth < 2) continue;
+    for (const Plan& start : overlapping_starts(table, request, *plan)) starts.push_back(start);
+  }
+  keep_best(starts, kRefined,
+            [&](const Plan& plan) { return RequestJudge(table, request).us(plan); });
+  for (const Plan& start : starts) {
+    RequestJudge judge(table, request);
+    Plan refined = refine(table, start, [&](const Plan& plan) { return judge.us(plan); });
+    drop_unused_devices(refined);
+    best.offer(refined);
+  }
+  if (!best.plan())
     throw Error(ErrorCode::kOutOfMemory,
                 fmt::format("no plan of {} fits into the memory of {} with a context of {}; use a "
                             "shorter one (-c) or a smaller model",
                             table.model.name, table.machine, request.context_or_least()));
-  return *best;
+  return *best.plan();
 }
 
 }  // namespace tandem

@@ -33,9 +33,10 @@ struct PlanMemory {
 struct Prediction {
   double prompt_us = 0, prompt_tokens_per_second = 0;
   double generate_us = 0, generate_tokens_per_second = 0;
+  double cache_hand_over_us = 0;  // between the two, where devices change
   PlanMemory memory;
 
-  double us() const { return prompt_us + generate_us; }
+  double us() const { return prompt_us + generate_us + cache_hand_over_us; }
 };
 
 // By simulation. Throws as segments_of().

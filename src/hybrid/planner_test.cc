@@ -202,6 +202,46 @@ TEST(Planner, BalancesDevicesForOverlap) {
   }
 }
 
+// Two devices alike and sequences that take turns: each does half of the layers.
+TEST(Planner, SplitsLayersWhereSeveralSequencesGenerate) {
+  RandomTables random(12);
+  CostTable table = random.make(2, 8);
+  for (DeviceCost& device : table.devices) {
+    device.read_bandwidth = 0;  // no contention
+    device.launch_us = 1;
+    for (NodeCost& node : device.nodes) {
+      node.weight_bytes = 0;
+      for (PhaseCost& phase : node.phases) phase = {{}, {{1, 0, 10, 0}, {2, 0, 20, 0}}};
+    }
+  }
+  table.edges[0][1] = table.edges[1][0] = {1, 0};
+  table.step_us = 0;
+  table.pools[0].size = 1 << 20;
+  PlanRequest request = small_request(2);
+  request.prompt = 1;
+  request.generate = 100;
+  request.sequences = 2;
+  const Plan plan = make_plan(table, request);
+  EXPECT_EQ(plan.devices.size(), 2u);
+  EXPECT_EQ(plan.pipeline_depth, 2u);
+  // 34 nodes for each of two sequences: 340 us a token when both devices are always at work.
+  const Prediction predicted = predict(table, plan, request);
+  EXPECT_LT(predicted.generate_us, 1.08 * 100 * 340);
+  EXPECT_GE(predicted.generate_us, 100 * 340);
+}
+
+TEST(Planner, CountsTheCacheThatChangesHands) {
+  RandomTables random(13);
+  CostTable table = random.make(2, 1);
+  table.devices[1].nodes = table.devices[0].nodes;
+  table.edges[0][1] = {100, 0};
+  Plan plan = single_device_plan("device0", 1);
+  EXPECT_DOUBLE_EQ(predict(table, plan, small_request()).cache_hand_over_us, 0);
+  plan.devices.push_back("device1");
+  plan.decode.assign(plan.decode.size(), 1);
+  EXPECT_DOUBLE_EQ(predict(table, plan, small_request()).cache_hand_over_us, 100);
+}
+
 TEST(Planner, IsAFunctionOfTheTable) {
   RandomTables random(3);
   const CostTable table = random.make(3, 4);

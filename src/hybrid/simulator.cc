@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 #include <limits>
+#include <optional>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -48,6 +49,34 @@ struct TaskList {
     if (item > 0) visit(task - segments);
     if (segment == 0 && item >= depth) visit(index(item - depth, segments - 1));
   }
+
+  template <typename Visit>
+  void for_each_successor(size_t task, Visit visit) const {
+    const auto item = static_cast<uint32_t>(task / segments);
+    const auto segment = static_cast<uint32_t>(task % segments);
+    if (segment + 1 < segments) visit(task + 1);
+    if (item + 1 < items) visit(task + segments);
+    if (segment + 1 == segments && item + depth < items) visit(index(item + depth, 0));
+  }
+};
+
+// The times of a step's nodes, looked up once for each device and kind.
+class StepTimes {
+ public:
+  StepTimes(const CostTable& table, Phase phase, const WorkStep& step)
+      : table_(table), phase_(phase), step_(step), known_(table.devices.size() * kNodeKindCount) {}
+
+  const NodeTime& of(uint32_t device, NodeKind kind) {
+    std::optional<NodeTime>& time = known_[device * kNodeKindCount + static_cast<size_t>(kind)];
+    if (!time) time = node_time(table_, device, kind, phase_, step_);
+    return *time;
+  }
+
+ private:
+  const CostTable& table_;
+  Phase phase_;
+  const WorkStep& step_;
+  std::vector<std::optional<NodeTime>> known_;
 };
 
 TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work) {
@@ -57,12 +86,13 @@ TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work
   list.segments = static_cast<uint32_t>(segments.size());
   list.depth = work.in_flight();
   for (const WorkStep& step : steps_of(work)) {
+    StepTimes times(table, work.phase, step);
     uint32_t from = kNoDevice;
     for (const PlanSegment& segment : segments) {
       const NodeKind before = kinds[segment.first == 0 ? 0 : segment.first - 1];
       Task task{list.items, segment, entry_us(table, from, segment.device, before, step), {}};
       for (uint32_t i = segment.first; i < segment.end; ++i)
-        task.nodes.push_back(node_time(table, segment.device, kinds[i], work.phase, step));
+        task.nodes.push_back(times.of(segment.device, kinds[i]));
       list.tasks.push_back(std::move(task));
       from = segment.device;
     }
@@ -78,6 +108,7 @@ class Machine {
         list_(list),
         contention_(table),
         running_(table.devices.size()),
+        demands_(table.devices.size()),
         ready_(table.devices.size()),
         waiting_for_(list.tasks.size(), 0) {
     for (size_t task = 0; task < list.tasks.size(); ++task) {
@@ -131,10 +162,11 @@ class Machine {
 
   // To the next end of a piece, at the speeds that hold until then.
   void advance() {
-    std::vector<Demand> demands(running_.size());
-    for (size_t d = 0; d < running_.size(); ++d)
-      if (running_[d].task != nullptr && !running_[d].fixed) demands[d] = {true, running_[d].piece};
-    const std::vector<double> speeds = contention_.speeds(demands);
+    for (size_t d = 0; d < running_.size(); ++d) {
+      const bool works = running_[d].task != nullptr && !running_[d].fixed;
+      demands_[d] = works ? Demand{true, running_[d].piece} : Demand{};
+    }
+    const std::span<const double> speeds = contention_.speeds(demands_);
     double until = kInfinity;
     for (size_t d = 0; d < running_.size(); ++d)
       if (running_[d].task != nullptr) until = std::min(until, running_[d].left_us / speeds[d]);
@@ -165,14 +197,10 @@ class Machine {
     for (const NodeTime& node : task.nodes) bytes += node.bytes;
     result_.spans.push_back({task.item, task.segment, slot.start_us, now_, bytes});
     result_.busy_us[task.segment.device] += now_ - slot.start_us;
-    // What waited for it lies within depth items of it.
     const auto index = static_cast<size_t>(slot.task - list_.tasks.data());
-    const size_t end =
-        std::min(list_.tasks.size(), index + size_t{list_.depth + 1} * list_.segments + 1);
-    for (size_t later = index + 1; later < end; ++later)
-      list_.for_each_predecessor(later, [&](size_t before) {
-        if (before == index && --waiting_for_[later] == 0) make_ready(later);
-      });
+    list_.for_each_successor(index, [&](size_t later) {
+      if (--waiting_for_[later] == 0) make_ready(later);
+    });
   }
 
   void make_ready(size_t task) { ready_[list_.tasks[task].segment.device].push_back(task); }
@@ -181,6 +209,7 @@ class Machine {
   const TaskList& list_;
   ContentionModel contention_;
   std::vector<Running> running_;           // per device
+  std::vector<Demand> demands_;            // per device
   std::vector<std::deque<size_t>> ready_;  // per device: tasks, in the order they became ready
   std::vector<uint32_t> waiting_for_;      // per task: predecessors not finished
   double now_ = 0;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hybrid/simulator.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -204,19 +205,19 @@ TEST(Simulator, TracesALaneForEachDevice) {
 
 TEST(Contention, LeavesComputeBoundWorkAlone) {
   CostTable table = two_devices(1, 1, 0);
-  const ContentionModel model(table);
+  ContentionModel model(table);
   // Each wants a tenth of its bandwidth; together they fit.
   const std::vector<Demand> demands = {{true, {10, 10}}, {true, {10, 10}}};
-  EXPECT_EQ(model.speeds(demands), (std::vector<double>{1, 1}));
+  EXPECT_THAT(model.speeds(demands), testing::ElementsAre(1, 1));
 }
 
 TEST(Contention, GivesWhatOneLeavesToTheOther) {
   CostTable table = two_devices(1, 1, 0);
   table.contention = {{{0.5, 0.5}}};
-  const ContentionModel model(table);
+  ContentionModel model(table);
   // Device 0 wants 2 of its 5 bytes a microsecond, device 1 all 10: 3 more pass to it.
   const std::vector<Demand> demands = {{true, {10, 20}}, {true, {10, 100}}};
-  const std::vector<double> speeds = model.speeds(demands);
+  const std::span<const double> speeds = model.speeds(demands);
   EXPECT_DOUBLE_EQ(speeds[0], 1);
   EXPECT_DOUBLE_EQ(speeds[1], 0.8);
 }

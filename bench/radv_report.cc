@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "gguf/type_choice.h"
 #include "machine_code.h"
 #include "model/config.h"
 #include "vulkan/context.h"
@@ -195,19 +196,20 @@ double Report::print_lines(const std::vector<Line>& lines, uint32_t layers) {
 
 void Report::print_size(const PublishedSize& size) {
   const LayerConfig config = layer_of(size);
-  const DType head = size.hidden < 2000 ? DType::kQ8_0 : DType::kQ6K;
+  const DType head =
+      choose_type(DType::kQ4_0, "token_embd.weight", size.shape.layers, config.hidden);
   fmt::print("\n{} decode, one layer and the head\n", size.name);
   const std::vector<Line> decode = record(config, head, 1);
-  const double token_us = print_lines(decode, size.layers);
+  const double token_us = print_lines(decode, size.shape.layers);
   double bytes = 0;
   for (const Line& line : decode)
     bytes += static_cast<double>(line.dispatch.cost.bytes) *
-             (line.dispatch.cost.label == "head" ? 1 : size.layers);
+             (line.dispatch.cost.label == "head" ? 1 : size.shape.layers);
   fmt::print("predicted {:.1f} tokens/s, {:.0f} % of the bandwidth's {:.1f}\n", 1e6 / token_us,
              100 * bytes / kMemory / token_us * 1e6, kMemory / bytes);
   fmt::print("\n{} prompt of {} rows\n", size.name, kPromptRows);
   const std::vector<Line> prompt = record(config, head, kPromptRows);
-  const double prompt_us = print_lines(prompt, size.layers);
+  const double prompt_us = print_lines(prompt, size.shape.layers);
   double operations = 0, product_us = 0;
   for (const Line& line : prompt)
     if (line.dispatch.pipeline->name.starts_with("matmul")) {

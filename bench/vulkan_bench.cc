@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -17,32 +16,21 @@
 #include <vector>
 
 #include "base/error.h"
+#include "gguf/type_choice.h"
+#include "model/config.h"
 #include "vulkan/vulkan_backend.h"
 
 namespace tandem {
 namespace {
 
-struct Size {
-  std::string_view name;
-  uint32_t layers, hidden, ffn, heads, kv_heads, head_dim, window;
-  DType head;
-};
-constexpr Size kSizes[] = {
-    {"270m", 18, 640, 2048, 4, 1, 256, 512, DType::kQ8_0},
-    {"1b", 26, 1152, 6912, 4, 1, 256, 512, DType::kQ8_0},
-    {"4b", 34, 2560, 10240, 8, 4, 256, 1024, DType::kQ6K},
-    {"12b", 48, 3840, 15360, 16, 8, 256, 1024, DType::kQ6K},
-    {"27b", 62, 5376, 21504, 32, 16, 128, 1024, DType::kQ6K},
-};
-constexpr uint32_t kVocabulary = 262144;
 constexpr uint32_t kRuns = 20, kRounds = 8;
 // A GPU takes a tenth of a second or two to raise its clock.
 constexpr double kWarmUpMicroseconds = 3e5;
 
 struct Options {
   VulkanOptions vulkan;
-  Size size = kSizes[4];
-  uint32_t layers = 0;
+  const PublishedSize* size = find_published_size("27b");
+  uint32_t layers = 0;  // the size's
   uint32_t position = 32;
   uint32_t rows = 1;    // more: a chunk of a prompt
   bool kernels = true;  // print their table, and measure the ceiling
@@ -65,16 +53,14 @@ Options parse(int argc, char** argv) {
     } else if (flag == "--tuning") {
       options.vulkan.tuning = value;
     } else if (flag == "--size") {
-      const auto* row = std::find_if(std::begin(kSizes), std::end(kSizes),
-                                     [&](const Size& s) { return s.name == value; });
-      if (row == std::end(kSizes))
+      options.size = find_published_size(value);
+      if (options.size == nullptr)
         throw Error(ErrorCode::kUsage, fmt::format("no size '{}'", value));
-      options.size = *row;
     } else {
       throw Error(ErrorCode::kUsage, fmt::format("unknown flag {}", flag));
     }
   }
-  if (options.layers == 0) options.layers = options.size.layers;
+  if (options.layers == 0) options.layers = options.size->shape.layers;
   return options;
 }
 
@@ -106,22 +92,15 @@ class Bench {
 };
 
 Bench::Bench(const Options& options, bool profile) : options_(options) {
-  const Size& s = options.size;
-  config_.hidden = s.hidden;
-  config_.ffn = s.ffn;
-  config_.heads = s.heads;
-  config_.kv_heads = s.kv_heads;
-  config_.head_dim = s.head_dim;
-  config_.vocab = kVocabulary;
-  config_.rope_base = 1e4f;
-  config_.attention_scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
-  config_.norm_epsilon = 1e-6f;
-  config_.embedding_scale = std::sqrt(static_cast<float>(s.hidden));
+  config_ = layer_of(*options.size);
+  config_.window = 0;  // every layer attends to all positions
+  const DType head =
+      choose_type(DType::kQ4_0, "token_embd.weight", options.size->shape.layers, config_.hidden);
   options_.vulkan.profile = profile;
   backend_ = make_vulkan_backend(options_.vulkan);
 
   // Small scales everywhere, so that nothing overflows whatever the other bytes are.
-  bytes_.resize(dtype_size(s.head, s.hidden) * kVocabulary);
+  bytes_.resize(dtype_size(head, config_.hidden) * config_.vocab);
   std::mt19937 random(1);
   for (size_t i = 0; i + 4 <= bytes_.size(); i += 4) {
     const uint32_t word = static_cast<uint32_t>(random()) & 0x1fff1fffu;
@@ -130,16 +109,16 @@ Bench::Bench(const Options& options, bool profile) : options_(options) {
   SharedMemory& memory = memories_.emplace_back((size_t{64} + options_.rows) << 20, "activations");
   Arena arena(memory);
   batch_ = arena.allocate(DType::kI32, {1, 1 + options_.rows, 4});
-  x_ = arena.allocate(DType::kF32, {1, options_.rows, s.hidden});
+  x_ = arena.allocate(DType::kF32, {1, options_.rows, config_.hidden});
   qkv_ = arena.allocate(DType::kF32, {1, options_.rows, config_.qkv_width()});
   attended_ = arena.allocate(DType::kF32, {1, options_.rows, config_.q_width()});
-  logits_ = arena.allocate(DType::kF32, {1, 1, kVocabulary});
+  logits_ = arena.allocate(DType::kF32, {1, 1, config_.vocab});
   ids_ = arena.allocate(DType::kI32, {1, kRounds, 1});
 
-  const TensorView table = weight(s.head, kVocabulary, s.hidden);
+  const TensorView table = weight(head, config_.vocab, config_.hidden);
   add(Op::kEmbed, {table}, {x_});
   for (uint32_t i = 0; i < options_.layers; ++i) add_layer();
-  add(Op::kHead, {weight(DType::kF32, 1, s.hidden), table}, {logits_, x_});
+  add(Op::kHead, {weight(DType::kF32, 1, config_.hidden), table}, {logits_, x_});
   add(Op::kArgmax, {}, {ids_, logits_});
   program_ = backend_->record(steps_, batch_);
 }
@@ -238,7 +217,7 @@ double run_kernels(const Options& options) {
   Bench bench(options, true);
   const double ceiling = bench.backend().measure_read_bandwidth();
   fmt::print("{}, {} with {} layers, position {}\nplain read: {:.0f} GB/s\n",
-             bench.backend().info().device, options.size.name, options.layers, options.position,
+             bench.backend().info().device, options.size->name, options.layers, options.position,
              ceiling * 1e-9);
   warm_up(bench, 1);
   print_kernels(bench.report(), ceiling);

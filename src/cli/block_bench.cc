@@ -2,13 +2,10 @@
 #include "cli/block_bench.h"
 
 #include <algorithm>
-#include <span>
 #include <vector>
 
-#include "base/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "gguf/atomic_file.h"
 
 namespace tandem {
 namespace {
@@ -32,10 +29,7 @@ CostTable measure_blocks(const BlockBench& bench, const ModelConfig& config,
   ProgressBar bar("measuring");
   BlockBenchOptions options;
   options.threads = bench.threads;
-  options.progress = [&bar](uint64_t done, uint64_t total) {
-    if (interrupted()) throw Interrupted();
-    bar.update(done, total);
-  };
+  options.progress = bar.callback();
   return measure_this_machine(config, weights, names, bench.request, options);
 }
 
@@ -44,13 +38,10 @@ void run_block_bench(const BlockBench& bench, const std::string& model, const st
   const ModelConfig config = read_config(file);
   const ModelWeights weights(file, config);
   const std::string text = format_cost_table(measure_blocks(bench, config, weights));
-  if (out.empty()) {
+  if (out.empty())
     print(text);
-    return;
-  }
-  AtomicFile written(out, text.size());
-  written.write(0, std::as_bytes(std::span(text)));
-  written.commit();
+  else
+    write_file(out, text);
 }
 
 }  // namespace tandem

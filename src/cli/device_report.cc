@@ -7,14 +7,13 @@
 #include <algorithm>
 #include <array>
 
+#include "backend/phase_name.h"
 #include "base/json_value.h"
 
 namespace tandem {
 namespace {
 
 constexpr double kMib = 1024.0 * 1024.0;
-
-const char* phase_name(Phase phase) { return phase == Phase::kPrefill ? "prefill" : "decode"; }
 
 double mib(uint64_t bytes) { return static_cast<double>(bytes) / kMib; }
 double ms(uint64_t ns) { return static_cast<double>(ns) * 1e-6; }
@@ -70,7 +69,7 @@ std::string device_table(const std::vector<DeviceReport>& reports) {
     const DeviceUse& u = r.use;
     const std::string share =
         r.bandwidth > 0 ? fmt::format("{:.0f} %", 100 * bandwidth_share(r)) : "-";
-    text += row({label_of(r), phase_name(r.phase), fmt::format("{}", u.nodes),
+    text += row({label_of(r), std::string(phase_name(r.phase)), fmt::format("{}", u.nodes),
                  fmt::format("{}", u.tokens), fmt::format("{:.1f}", ms(u.busy_ns)),
                  fmt::format("{:.1f}", ms(r.idle_ns)), fmt::format("{:.1f}", ms(u.transfer_ns)),
                  fmt::format("{:.1f}", mib(u.bytes)),

@@ -16,7 +16,7 @@
 namespace tandem {
 namespace {
 
-constexpr size_t kShownItems = 4;  // of an array, unless --json asks for a count anyway
+constexpr size_t kShownItems = 4;  // of an array
 
 struct InspectOptions {
   std::string model;

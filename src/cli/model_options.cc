@@ -6,9 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "backend/phase_name.h"
 #include "base/error.h"
 #include "base/host_memory.h"
-#include "base/interrupt.h"
 #include "base/log.h"
 #include "cli/arguments.h"
 #include "cli/progress.h"
@@ -26,8 +26,7 @@ double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); 
 std::string phase_report(const Coordinator& coordinator, Phase phase, uint32_t device) {
   const PhaseUse& use = coordinator.use(phase);
   const auto busy = static_cast<double>(use.devices[device].busy_ns);
-  return fmt::format("{} {} nodes, {:.1f} ms ({:.0f} %)",
-                     phase == Phase::kPrefill ? "prefill" : "decode",
+  return fmt::format("{} {} nodes, {:.1f} ms ({:.0f} %)", phase_name(phase),
                      coordinator.node_counts(phase)[device], 1e-6 * busy,
                      use.wall_ns > 0 ? 100 * busy / static_cast<double>(use.wall_ns) : 0.0);
 }
@@ -93,11 +92,7 @@ std::unique_ptr<Engine> open_engine(ModelOptions& options) {
                 fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
                             options.kv_key.empty() ? "f16" : options.kv_key, options.kv_value));
   ProgressBar bar("loading");
-  return std::make_unique<Engine>(options.model, options.engine,
-                                  [&bar](uint64_t done, uint64_t total) {
-                                    if (interrupted()) throw Interrupted();
-                                    bar.update(done, total);
-                                  });
+  return std::make_unique<Engine>(options.model, options.engine, bar.callback());
 }
 
 void report_devices(Engine& engine) {

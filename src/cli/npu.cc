@@ -11,7 +11,6 @@
 #include "base/json_value.h"
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "gguf/atomic_file.h"
 #include "gguf/gguf.h"
 #include "model/config.h"
 #include "model/weights.h"
@@ -36,19 +35,10 @@ struct DesignOptions {
   uint32_t m = 0, k = 0, n = 0, contiguous_k = 0;
 };
 
-struct ModelShape {
-  std::string name;
-  LayerConfig layer;
-  uint32_t layers = 0;
-};
-
-// A published size ("27b") or a GGUF file.
-ModelShape model_shape(const std::string& model) {
-  if (const PublishedSize* size = find_published_size(model))
-    return {std::string(size->name), layer_of(*size), size->layers};
-  const GgufFile file = GgufFile::open(model);
-  const ModelConfig config = read_config(file);
-  return {config.name, config.common(), static_cast<uint32_t>(config.layers.size())};
+// Of a published size ("27b") or a GGUF file.
+ModelConfig config_named(const std::string& model) {
+  if (const PublishedSize* size = find_published_size(model)) return config_of(*size);
+  return read_config(GgufFile::open(model));
 }
 
 npu::Generation parse_generation(const std::string& device, uint32_t* columns) {
@@ -98,7 +88,7 @@ void describe_projection(const DesignOptions& options, npu::DesignRequest& reque
   if (options.phase != "decode" && options.phase != "prefill")
     throw Error(ErrorCode::kUsage,
                 fmt::format("phase '{}' is neither decode nor prefill", options.phase));
-  const LayerConfig layer = model_shape(options.model).layer;
+  const LayerConfig layer = config_named(options.model).common();
   request.phase = options.phase == "decode" ? Phase::kDecode : Phase::kPrefill;
   request.rows = options.m > 0                     ? options.m
                  : request.phase == Phase::kDecode ? kDecodeRows
@@ -156,13 +146,10 @@ void add_emit(CLI::App& npu) {
       ->type_name("FILE");
   command->callback([options, out] {
     const npu::EmittedDesign design = npu::emit_design(request_of(*options));
-    if (out->empty()) {
+    if (out->empty())
       print(design.text);
-      return;
-    }
-    AtomicFile file(*out, design.text.size());
-    file.write(0, std::as_bytes(std::span(design.text)));
-    file.commit();
+    else
+      write_file(*out, design.text);
   });
 }
 
@@ -304,9 +291,9 @@ void print_model_report(const Report& report, bool json) {
 
 npu::NpuAccuracyReport accuracy_of(const std::string& model, npu::Generation generation) {
   if (const PublishedSize* size = find_published_size(model)) {
-    const LayerConfig layer = layer_of(*size);
+    const ModelConfig config = config_of(*size);
     npu::NpuAccuracyReport report = npu::make_accuracy_report(
-        std::string(size->name), layer, 1, generation, npu::random_projections(layer));
+        config.name, config.common(), 1, generation, npu::random_projections(config.common()));
     report.weights = "random, from a normal distribution, in q4_0";
     return report;
   }
@@ -345,10 +332,11 @@ void add_report(CLI::App& npu) {
       print_model_report(accuracy_of(options->model, generation), options->json);
       return;
     }
-    const ModelShape shape = model_shape(options->model);
+    const ModelConfig config = config_named(options->model);
     npu::NpuReportOptions report;
     report.generation = generation;
-    print_model_report(npu::make_npu_report(shape.name, shape.layer, shape.layers, report),
+    print_model_report(npu::make_npu_report(config.name, config.common(),
+                                            static_cast<uint32_t>(config.layers.size()), report),
                        options->json);
   });
 }

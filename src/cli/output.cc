@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <span>
 
 #include "base/error.h"
 #include "base/json_value.h"
+#include "gguf/atomic_file.h"
 
 namespace tandem {
 namespace {
@@ -28,6 +30,12 @@ void print(std::string_view text) {
 
 void flush_stdout() {
   if (std::fflush(stdout) != 0) stdout_failed();
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path, text.size());
+  file.write(0, std::as_bytes(std::span(text)));
+  file.commit();
 }
 
 void print_json(const Json& value) { print(to_text(value, true) + "\n"); }

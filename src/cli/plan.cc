@@ -6,17 +6,14 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
-#include <span>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/json_value.h"
 #include "cli/arguments.h"
 #include "cli/block_bench.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/plan_format.h"
-#include "gguf/atomic_file.h"
 #include "hybrid/machine.h"
 #include "hybrid/plan_file.h"
 #include "hybrid/simulator.h"
@@ -102,12 +99,6 @@ CostTable costs_of(const PlanOptions& options, const PlanModel& model) {
                 "measure this machine");
   BlockBench bench{options.devices, options.threads, options.request};
   return measure_blocks(bench, model.config, *model.weights);
-}
-
-void write_file(const std::string& path, const std::string& text) {
-  AtomicFile file(path, text.size());
-  file.write(0, std::as_bytes(std::span(text)));
-  file.commit();
 }
 
 void run_plan(const PlanOptions& options) {

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <optional>
 
+#include "backend/phase_name.h"
 #include "base/error.h"
 #include "hybrid/simulator.h"
 
@@ -62,7 +63,7 @@ void append_rows(std::string& text, const CostTable& table, const Plan& plan,
       const uint32_t device = table.device(plan.devices[d]);
       const NodeTime time = node_time(table, device, kind, workload.phase, step);
       fmt::format_to(std::back_inserter(text), "{:8} {:14} {:20} {:10} {:>12.1f} {:>10.2f}",
-                     workload.phase == Phase::kPrefill ? "prefill" : "decode", node_kind_name(kind),
+                     phase_name(workload.phase), node_kind_name(kind),
                      in_layers ? ranges(layers) : "-", plan.devices[d], time.us,
                      time.bytes / kMega);
       for (uint32_t other = 0; explain && other < table.devices.size(); ++other)

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/interrupt.h"
+
 namespace tandem {
 namespace {
 
@@ -36,7 +38,10 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
 }
 
 std::function<void(uint64_t, uint64_t)> ProgressBar::callback() {
-  return [this](uint64_t done, uint64_t total) { update(done, total); };
+  return [this](uint64_t done, uint64_t total) {
+    if (interrupted()) throw Interrupted();
+    update(done, total);
+  };
 }
 
 }  // namespace tandem

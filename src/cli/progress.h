@@ -19,7 +19,7 @@ class ProgressBar {
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   void update(uint64_t done, uint64_t total);
-  // update() as a callback; the bar must outlive it.
+  // update() as a callback that throws Interrupted after Ctrl-C; the bar must outlive it.
   std::function<void(uint64_t, uint64_t)> callback();
 
  private:

@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "base/interrupt.h"
 #include "base/json_value.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
@@ -55,10 +54,7 @@ void run_quantize(const Options& options) {
   RequantizeResult result;
   {
     ProgressBar bar("quantizing");
-    requantization.progress = [&](uint64_t done, uint64_t total) {
-      if (interrupted()) throw Interrupted();
-      bar.update(done, total);
-    };
+    requantization.progress = bar.callback();
     result = requantize(source, options.out, requantization);
   }
   if (options.json)

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/file_type.h"
@@ -27,21 +26,6 @@ struct Options {
   uint64_t seed = 1;
 };
 
-SynthShape shape_of(const PublishedSize& size) {
-  SynthShape shape;
-  shape.name = fmt::format("synthetic gemma 3 {}", size.name);
-  shape.layers = size.layers;
-  shape.hidden = size.hidden;
-  shape.ffn = size.ffn;
-  shape.heads = size.heads;
-  shape.kv_heads = size.kv_heads;
-  shape.head_dim = size.head_dim;
-  shape.window = size.window;
-  shape.context = size.context;
-  shape.rope_factor = size.rope_factor;
-  return shape;
-}
-
 void run_synth(const Options& options) {
   const PublishedSize* size = find_published_size(options.size);
   if (size == nullptr)
@@ -49,7 +33,8 @@ void run_synth(const Options& options) {
         ErrorCode::kUsage,
         fmt::format("'{}' is no published size; choose 270m, 1b, 4b, 12b or 27b", options.size));
   SynthOptions synth;
-  synth.shape = shape_of(*size);
+  synth.name = fmt::format("synthetic gemma 3 {}", size->name);
+  synth.shape = size->shape;
   synth.dtype = parse_file_type(options.type);
   synth.seed = options.seed;
   synth.thread_count = options.threads;
@@ -59,10 +44,7 @@ void run_synth(const Options& options) {
     synth.vocabulary = &*vocabulary;
   }
   ProgressBar bar("writing");
-  synth.progress = [&](uint64_t done, uint64_t total) {
-    if (interrupted()) throw Interrupted();
-    bar.update(done, total);
-  };
+  synth.progress = bar.callback();
   synthesize(synth, options.out);
 }
 

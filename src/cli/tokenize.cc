@@ -20,7 +20,6 @@ namespace {
 
 struct TokenizeOptions {
   std::string model, text, file;
-  bool has_text = false, has_file = false;
   bool bos = false, no_parse_special = false;
 };
 

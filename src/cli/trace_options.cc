@@ -1,30 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/trace_options.h"
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 
-#include "base/error.h"
 #include "base/json_value.h"
+#include "cli/output.h"
+#include "gguf/atomic_file.h"
 #include "hybrid/plot.h"
 
 namespace tandem {
 namespace {
 
 constexpr size_t kEvents = size_t{1} << 16;  // kept per device: 4 MiB, minutes of decoding
-
-void write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file)
-    throw Error(ErrorCode::kInternal,
-                fmt::format("{} could not be written: {}", path, std::strerror(errno)));
-}
 
 }  // namespace
 
@@ -39,9 +26,9 @@ void add_trace_options(CLI::App& command, TraceOptions& options) {
 
 void start_trace(Engine& engine, const TraceOptions& options) {
   if (!options.wanted()) return;
-  // A file that cannot be written is told before the measuring, not after.
+  // What cannot be written is told before the measuring, not after.
   for (const std::string& path : {options.trace, options.plot})
-    if (!path.empty()) write_file(path, "");
+    if (!path.empty()) const AtomicFile probe(path, 0);
   engine.coordinator().start_trace(kEvents);
 }
 

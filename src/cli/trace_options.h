@@ -20,7 +20,7 @@ struct TraceOptions {
 
 void add_trace_options(CLI::App& command, TraceOptions& options);
 
-// Starts recording when a file is wanted. Throws kInternal when it cannot be written.
+// Starts recording when a file is wanted. Throws as AtomicFile does when it cannot be written.
 void start_trace(Engine& engine, const TraceOptions& options);
 // `bandwidths` by device, in bytes per second, for the roofs of the plot.
 void write_trace(Engine& engine, const TraceOptions& options,

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 
 namespace tandem {
 namespace {
@@ -24,27 +25,20 @@ using ::testing::HasSubstr;
 // A folder of its own for each test, removed afterwards.
 class GgufWriterTest : public ::testing::Test {
  protected:
-  GgufWriterTest() {
-    std::string pattern = (fs::temp_directory_path() / "writer_test_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    target_ = folder_ / "out.gguf";
-  }
-  ~GgufWriterTest() override { fs::remove_all(folder_); }
-
   static std::string text_of(const fs::path& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
   void expect_only(std::vector<std::string> names) const {
     std::vector<std::string> found;
-    for (const auto& item : fs::directory_iterator(folder_))
+    for (const auto& item : fs::directory_iterator(folder_.path()))
       found.push_back(item.path().filename().string());
     std::sort(found.begin(), found.end());
     EXPECT_EQ(found, names);
   }
 
-  fs::path folder_;
-  fs::path target_;
+  TemporaryFolder folder_;
+  fs::path target_ = folder_ / "out.gguf";
 };
 
 std::vector<std::byte> bytes_of(size_t count, int first) {
@@ -156,7 +150,7 @@ TEST_F(GgufWriterTest, SaysWhyItCannotWrite) {
     std::string_view message;
   } const cases[] = {
       {folder_ / "none" / "out.gguf", ErrorCode::kNotFound, "No such file or directory"},
-      {folder_, ErrorCode::kUsage, "is no regular file"},
+      {folder_.path(), ErrorCode::kUsage, "is no regular file"},
       {"/dev/null", ErrorCode::kUsage, "is no regular file"},
   };
   for (const auto& c : cases) {

@@ -14,6 +14,7 @@
 
 #include "base/env.h"
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "gguf/gguf.h"
 #include "tensor/quantize.h"
 
@@ -403,12 +404,6 @@ TEST(GgufReader, RefusesTruncationAtEveryByte) {
 // A folder of its own for each test, removed afterwards.
 class GgufFileOnDisk : public ::testing::Test {
  protected:
-  GgufFileOnDisk() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gguf_test_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~GgufFileOnDisk() override { std::filesystem::remove_all(folder_); }
-
   std::filesystem::path write(std::string_view name, const Bytes& bytes) const {
     const auto path = folder_ / name;
     std::ofstream(path, std::ios::binary)
@@ -417,7 +412,7 @@ class GgufFileOnDisk : public ::testing::Test {
     return path;
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(GgufFileOnDisk, OpensThroughALinkAndOutlivesTheName) {
@@ -450,7 +445,7 @@ TEST_F(GgufFileOnDisk, SaysWhatIsInTheWay) {
   } const cases[] = {
       {folder_ / "none", ErrorCode::kNotFound, "no such file: "},
       {folder_ / "none" / "x", ErrorCode::kNotFound, "no such file: "},
-      {folder_, ErrorCode::kNotFound, "is a folder"},
+      {folder_.path(), ErrorCode::kNotFound, "is a folder"},
       {pipe, ErrorCode::kNotFound, "is no regular file"},
       {folder_ / std::string(300, 'x'), ErrorCode::kNotFound, "cannot open "},
       {write("empty", Bytes()), ErrorCode::kInvalidFile, "is empty"},

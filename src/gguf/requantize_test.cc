@@ -37,8 +37,8 @@ double rmse(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // One local layer and few pieces: every kind of tensor, in little time.
-SynthShape small_shape() {
-  SynthShape shape = tiny_shape();
+Gemma3Shape small_shape() {
+  Gemma3Shape shape = tiny_shape();
   shape.layers = 1;
   shape.vocab = 300;
   return shape;
@@ -93,7 +93,7 @@ TEST(Requantize, ConvertsMatricesAndCopiesTheRest) {
 }
 
 TEST(Requantize, FallsBackWhereRowsAreNoWholeBlocks) {
-  SynthShape shape = small_shape();
+  Gemma3Shape shape = small_shape();
   shape.layers = 3;
   shape.hidden = 96;    // whole blocks of 32, no super-block
   shape.head_dim = 20;  // attn_output's rows are 80 long

@@ -50,7 +50,7 @@ void check_type(DType dtype) {
                             dtype_name(dtype)));
 }
 
-void check_shape(const SynthShape& shape) {
+void check_shape(const Gemma3Shape& shape) {
   const uint32_t needed[] = {shape.layers,   shape.hidden, shape.ffn,     shape.heads,
                              shape.kv_heads, shape.window, shape.context, shape.vocab};
   if (std::find(std::begin(needed), std::end(needed), 0u) != std::end(needed))
@@ -63,11 +63,12 @@ void check_shape(const SynthShape& shape) {
                 fmt::format("head size {} is not even, as RoPE needs it", shape.head_dim));
 }
 
-void add_hyper_parameters(GgufWriter& writer, const SynthShape& shape, DType dtype) {
+void add_hyper_parameters(GgufWriter& writer, const SynthOptions& options) {
+  const Gemma3Shape& shape = options.shape;
   writer.add_string("general.architecture", "gemma3");
-  writer.add_string("general.name", shape.name);
+  writer.add_string("general.name", options.name);
   writer.add_unsigned("general.quantization_version", 2);
-  writer.add_unsigned("general.file_type", file_type_number(dtype));
+  writer.add_unsigned("general.file_type", file_type_number(options.dtype));
   writer.add_unsigned("gemma3.context_length", shape.context);
   writer.add_unsigned("gemma3.embedding_length", shape.hidden);
   writer.add_unsigned("gemma3.block_count", shape.layers);
@@ -135,7 +136,7 @@ uint32_t copy_vocabulary(GgufWriter& writer, const GgufFile& source) {
 // Declares the tensors of a model, in the order llama.cpp's converter writes them.
 class TensorPlanner {
  public:
-  TensorPlanner(GgufWriter& writer, DType target, const SynthShape& shape)
+  TensorPlanner(GgufWriter& writer, DType target, const Gemma3Shape& shape)
       : writer_(writer), target_(target), layers_(shape.layers) {
     const uint64_t hidden = shape.hidden;
     const uint64_t q_width = uint64_t{shape.heads} * shape.head_dim;
@@ -215,8 +216,8 @@ void synthesize(const SynthOptions& options, const std::filesystem::path& out) {
   check_type(options.dtype);
   check_shape(options.shape);
   GgufWriter writer(out);
-  SynthShape shape = options.shape;
-  add_hyper_parameters(writer, shape, options.dtype);
+  Gemma3Shape shape = options.shape;
+  add_hyper_parameters(writer, options);
   if (options.vocabulary == nullptr)
     add_placeholder_vocabulary(writer, shape.vocab);
   else

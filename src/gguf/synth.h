@@ -7,22 +7,15 @@
 #include <functional>
 #include <string>
 
+#include "gguf/gemma3_shape.h"
 #include "gguf/gguf.h"
 #include "tensor/dtype.h"
 
 namespace tandem {
 
-// Hyper-parameters of a model to make.
-struct SynthShape {
-  std::string name;
-  uint32_t layers = 0, hidden = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  uint32_t window = 0, context = 0;
-  float rope_factor = 1.0f;  // of the global layers; 1 writes no scaling
-  uint32_t vocab = 262144;   // pieces of the placeholder vocabulary
-};
-
 struct SynthOptions {
-  SynthShape shape;
+  std::string name;   // general.name
+  Gemma3Shape shape;  // vocab: of the placeholder vocabulary; a rope_factor of 1 is not written
   DType dtype = DType::kQ4_0;            // as a user names a model; see choose_type
   uint64_t seed = 1;                     // the same seed gives the same bytes
   const GgufFile* vocabulary = nullptr;  // its tokenizer is copied and sets the vocabulary's size

@@ -143,11 +143,12 @@ TEST(Synth, WritesWhatAGemma3Needs) {
 }
 
 TEST(Synth, TheSameSeedGivesTheSameBytesOnAnyNumberOfThreads) {
-  SynthShape shape = tiny_shape();
+  Gemma3Shape shape = tiny_shape();
   shape.layers = 2;
   shape.vocab = 9000;  // more than one piece
   const TinyModel model(DType::kBF16, shape, 5), other(DType::kBF16, shape, 6);
   SynthOptions options;
+  options.name = "tiny";
   options.shape = shape;
   options.dtype = DType::kBF16;
   options.seed = 5;
@@ -167,7 +168,7 @@ TEST(Synth, TheSameSeedGivesTheSameBytesOnAnyNumberOfThreads) {
 }
 
 TEST(Synth, TakesTheVocabularyOfAnotherFile) {
-  SynthShape small = tiny_shape();
+  Gemma3Shape small = tiny_shape();
   small.vocab = 300;
   small.layers = 1;
   const TinyModel source(DType::kQ8_0, small);
@@ -206,7 +207,7 @@ TEST(Synth, RefusesImpossibleShapesAndTypes) {
 }
 
 TEST(Synth, ReportsProgressAndCanBeGivenUp) {
-  SynthShape shape = tiny_shape();
+  Gemma3Shape shape = tiny_shape();
   shape.layers = 1;
   const TinyModel model(DType::kQ4_0, shape);
   SynthOptions options;

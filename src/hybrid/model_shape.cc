@@ -110,9 +110,9 @@ ModelShape shape_of(const PublishedSize& size, DType kv) {
   ModelShape shape = without_weights(config.common(), kv);
   shape.name = config.name;
   for (const LayerConfig& layer : config.layers) shape.global.push_back(layer.window == 0);
-  shape.window = size.window;
+  shape.window = size.shape.window;
   const auto matrix = [&](std::string_view name, uint64_t rows, uint64_t cols) {
-    return dtype_size(choose_type(DType::kQ4_0, name, size.layers, cols), rows * cols);
+    return dtype_size(choose_type(DType::kQ4_0, name, size.shape.layers, cols), rows * cols);
   };
   const auto set = [&](NodeKind kind, uint64_t bytes) { shape.weight_bytes[index(kind)] = bytes; };
   const uint64_t head = matrix("token_embd.weight", shape.vocab, shape.hidden);

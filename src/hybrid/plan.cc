@@ -25,7 +25,7 @@ Plan plan_by_op(std::vector<std::string> devices, uint32_t layer_count, DeviceOf
 
 std::string model_label(uint32_t layer_count) {
   for (const PublishedSize& size : published_sizes())
-    if (size.layers == layer_count) return fmt::format("gemma3-{}", size.name);
+    if (size.shape.layers == layer_count) return fmt::format("gemma3-{}", size.name);
   return fmt::format("gemma3-{}-layers", layer_count);
 }
 

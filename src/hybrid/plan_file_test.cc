@@ -25,7 +25,7 @@ ModelConfig config_of(uint32_t layer_count) {
 }
 
 ModelConfig published(std::string_view name) {
-  return config_of(find_published_size(name)->layers);
+  return config_of(find_published_size(name)->shape.layers);
 }
 
 // A plan for two layers; each line is a place that the tests break.

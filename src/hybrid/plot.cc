@@ -84,7 +84,7 @@ std::string roofline(const std::vector<PlotDevice>& devices) {
     x_min = std::min(x_min, p.intensity);
     x_max = std::max(x_max, p.intensity);
     y_min = std::min(y_min, p.rate);
-    y_max = std::max(y_max, p.rate);
+    y_max = std::max({y_max, p.rate, p.intensity * devices[p.device].bandwidth});  // the roof
   }
   const Axis x = axis_over(x_min, x_max, kLeft, kWidth - kRight);
   const Axis y = axis_over(y_min, y_max, kRoofTop + kRoofHeight, kRoofTop);

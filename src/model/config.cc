@@ -15,16 +15,15 @@ namespace tandem {
 namespace {
 
 constexpr std::array kPublishedSizes = {
-    PublishedSize{"270m", 18, 640, 2048, 4, 1, 256, 512, 32768, 1.0f, 256},
-    PublishedSize{"1b", 26, 1152, 6912, 4, 1, 256, 512, 32768, 1.0f, 256},
-    PublishedSize{"4b", 34, 2560, 10240, 8, 4, 256, 1024, 131072, 8.0f, 256},
-    PublishedSize{"12b", 48, 3840, 15360, 16, 8, 256, 1024, 131072, 8.0f, 256},
-    PublishedSize{"27b", 62, 5376, 21504, 32, 16, 128, 1024, 131072, 8.0f, 168},
+    PublishedSize{"270m", {18, 640, 2048, 4, 1, 256, 512, 32768, 1.0f}, 256},
+    PublishedSize{"1b", {26, 1152, 6912, 4, 1, 256, 512, 32768, 1.0f}, 256},
+    PublishedSize{"4b", {34, 2560, 10240, 8, 4, 256, 1024, 131072, 8.0f}, 256},
+    PublishedSize{"12b", {48, 3840, 15360, 16, 8, 256, 1024, 131072, 8.0f}, 256},
+    PublishedSize{"27b", {62, 5376, 21504, 32, 16, 128, 1024, 131072, 8.0f}, 168},
 };
 
 constexpr uint32_t kGlobalEvery = 6;  // layer i is global iff (i + 1) % 6 == 0
 constexpr float kNormEpsilon = 1e-6f;
-constexpr uint32_t kPublishedVocab = 262144;
 constexpr float kRopeBaseGlobal = 1e6f;
 constexpr float kRopeBaseLocal = 1e4f;
 constexpr uint32_t kScaledContext = 131072;  // models trained this long scale RoPE by 8
@@ -168,30 +167,31 @@ const PublishedSize* find_published_size(std::string_view name) {
 }
 
 LayerConfig layer_of(const PublishedSize& size) {
+  const Gemma3Shape& shape = size.shape;
   LayerConfig layer;
-  layer.hidden = size.hidden;
-  layer.ffn = size.ffn;
-  layer.heads = size.heads;
-  layer.kv_heads = size.kv_heads;
-  layer.head_dim = size.head_dim;
-  layer.vocab = kPublishedVocab;
-  layer.window = size.window;
+  layer.hidden = shape.hidden;
+  layer.ffn = shape.ffn;
+  layer.heads = shape.heads;
+  layer.kv_heads = shape.kv_heads;
+  layer.head_dim = shape.head_dim;
+  layer.vocab = shape.vocab;
+  layer.window = shape.window;
   layer.rope_base = kRopeBaseLocal;
   layer.attention_scale = 1.0f / std::sqrt(static_cast<float>(size.query_pre_attn_scalar));
   layer.norm_epsilon = kNormEpsilon;
-  layer.embedding_scale = std::sqrt(static_cast<float>(size.hidden));
+  layer.embedding_scale = std::sqrt(static_cast<float>(shape.hidden));
   return layer;
 }
 
 ModelConfig config_of(const PublishedSize& size) {
   ModelConfig config;
   config.name = fmt::format("gemma 3 {}", size.name);
-  config.context = size.context;
-  config.vocab = kPublishedVocab;
+  config.context = size.shape.context;
+  config.vocab = size.shape.vocab;
   LayerPattern pattern;
-  pattern.window = size.window;
-  pattern.rope_factor = size.rope_factor;
-  config.layers = make_layers(layer_of(size), size.layers, pattern);
+  pattern.window = size.shape.window;
+  pattern.rope_factor = size.shape.rope_factor;
+  config.layers = make_layers(layer_of(size), size.shape.layers, pattern);
   return config;
 }
 

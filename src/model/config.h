@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/op.h"
+#include "gguf/gemma3_shape.h"
 #include "gguf/gguf.h"
 
 namespace tandem {
@@ -16,9 +17,7 @@ namespace tandem {
 // One published Gemma 3 text model (google/gemma-3-*-it config.json; gemma.cpp configs.cc).
 struct PublishedSize {
   std::string_view name;  // "270m"
-  uint32_t layers, hidden, ffn, heads, kv_heads, head_dim;
-  uint32_t window, context;
-  float rope_factor;               // linear scaling of the global layers
+  Gemma3Shape shape;
   uint32_t query_pre_attn_scalar;  // attention scale = 1 / sqrt of it
 };
 std::span<const PublishedSize> published_sizes();

@@ -4,15 +4,14 @@
 #include "model/config.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "gguf/gguf_writer.h"
 #include "model/description.h"
 #include "model/weights.h"
@@ -29,15 +28,7 @@ class MetadataFile {
                {"gemma3.attention.head_count", 4},  {"gemma3.attention.head_count_kv", 1},
                {"gemma3.attention.key_length", 32}, {"gemma3.attention.value_length", 32}};
     strings = {{"general.architecture", "gemma3"}};
-    std::string pattern = (std::filesystem::temp_directory_path() / "config_test_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
   }
-  ~MetadataFile() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  MetadataFile(const MetadataFile&) = delete;
-  MetadataFile& operator=(const MetadataFile&) = delete;
 
   GgufFile open() const {
     GgufWriter writer(folder_ / "model.gguf");
@@ -73,7 +64,7 @@ class MetadataFile {
   std::map<std::string, std::vector<uint64_t>> tensors = {{"token_embd.weight", {64, 8}}};
 
  private:
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST(Config, FillsInPublishedDefaults) {
@@ -220,10 +211,10 @@ TEST(Description, NamesThePublishedSizeAndTheFilesType) {
   EXPECT_EQ(describe_model(file.open(), file.read()), "gemma3 ?B Q4_0");
   ModelConfig config = file.read();
   for (const PublishedSize& size : published_sizes()) {
-    config.layers.resize(size.layers, config.common());
-    config.layers.front().hidden = size.hidden;
-    config.layers.front().ffn = size.ffn;
-    config.layers.front().heads = size.heads;
+    config.layers.resize(size.shape.layers, config.common());
+    config.layers.front().hidden = size.shape.hidden;
+    config.layers.front().ffn = size.shape.ffn;
+    config.layers.front().heads = size.shape.heads;
     const std::string name = describe_model(file.open(), config);
     EXPECT_EQ(find_published_size(name.substr(7, name.find(' ', 7) - 7)), &size) << name;
   }

@@ -31,8 +31,8 @@ constexpr std::array kFileTypes = {
 std::string size_name(const ModelConfig& config) {
   const LayerConfig& layer = config.common();
   for (const PublishedSize& size : published_sizes()) {
-    if (config.layers.size() != size.layers || layer.hidden != size.hidden ||
-        layer.ffn != size.ffn || layer.heads != size.heads)
+    if (config.layers.size() != size.shape.layers || layer.hidden != size.shape.hidden ||
+        layer.ffn != size.shape.ffn || layer.heads != size.shape.heads)
       continue;
     std::string name(size.name);
     std::transform(name.begin(), name.end(), name.begin(),

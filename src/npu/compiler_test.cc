@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 
 namespace tandem::npu {
 namespace {
@@ -35,9 +36,6 @@ printf 'object ' > "$last"
 class CompilerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "tandem_compiler_XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     write_script("aiecc", kAiecc);
     write_script("clang++", kCoreCompiler);
     write("kernel.cc", "int kernel;\n");
@@ -49,7 +47,6 @@ class CompilerTest : public ::testing::Test {
     design_.text = "module {}\n";
     design_.kernels = {{"kernel.o", folder_ / "kernel.cc", {"TILE_K=320"}}};
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void write(const fs::path& path, const std::string& text) {
     fs::create_directories((folder_ / path).parent_path());
@@ -75,7 +72,7 @@ class CompilerTest : public ::testing::Test {
     return {};
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
   CompilerOptions options_;
   DesignSource design_;
 };
@@ -90,11 +87,13 @@ TEST_F(CompilerTest, BuildsKernelsThenTheDesign) {
   EXPECT_EQ(result.artifact.manifest.toolchain, "aiecc 1.2.3");
   EXPECT_EQ(result.artifact.manifest.kind, ConfigurationKind::kPdi);
   EXPECT_EQ(result.artifact.manifest.identity, design_.identity);
-  EXPECT_THAT(read("cache/clang.calls"), HasSubstr("--target=aie2-none-unknown-elf -I " +
-                                                   folder_.parent_path().parent_path().string() +
-                                                   " -I /opt/aie_api -DTILE_K=320 -c"));
+  EXPECT_THAT(read("cache/clang.calls"),
+              HasSubstr("--target=aie2-none-unknown-elf -I " +
+                        folder_.path().parent_path().parent_path().string() +
+                        " -I /opt/aie_api -DTILE_K=320 -c"));
   EXPECT_THAT(read("cache/aiecc.calls"), HasSubstr("--aie-generate-pdi --pdi-name=design.pdi"));
-  EXPECT_THAT(read("cache/aiecc.calls"), HasSubstr("--peano=" + folder_.string() + " design.mlir"));
+  EXPECT_THAT(read("cache/aiecc.calls"),
+              HasSubstr("--peano=" + folder_.path().string() + " design.mlir"));
 }
 
 TEST_F(CompilerTest, FindsTheAieApiBesideTheTools) {
@@ -159,7 +158,7 @@ TEST_F(CompilerTest, WithoutToolsSaysWhatToInstall) {
 
 TEST_F(CompilerTest, FindsTheCoreCompilerOfTheToolsSetUp) {
   options_.core_compiler = "";
-  ASSERT_EQ(setenv("PEANO_INSTALL_DIR", folder_.c_str(), 1), 0);
+  ASSERT_EQ(setenv("PEANO_INSTALL_DIR", folder_.path().c_str(), 1), 0);
   Compiler(options_).compile(design_);
   unsetenv("PEANO_INSTALL_DIR");
   EXPECT_THAT(read("cache/clang.calls"), HasSubstr("-c"));

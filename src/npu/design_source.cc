@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "backend/phase_name.h"
 #include "npu/aie_text/design.h"
 
 namespace tandem::npu {
@@ -25,7 +26,7 @@ DesignIdentity identity_of(const DesignRequest& request) {
     return identity;
   }
   const Int4Layout layout = projection_layout(request).weights;
-  identity.phase = request.phase == Phase::kDecode ? "decode" : "prefill";
+  identity.phase = phase_name(request.phase);
   identity.tile = fmt::format("{}x{}", layout.tile_rows, layout.tile_depth);
   identity.dtype = request.scales == ScaleMode::kInteger ? "int4" : "int4-f32scales";
   return identity;

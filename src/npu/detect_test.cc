@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temporary_folder.h"
 #include "npu/fake_driver.h"
 
 namespace tandem::npu {
@@ -36,13 +37,6 @@ struct Machine {
 
 class DetectTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "tandem_detect_XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   void write(const fs::path& path, const std::string& text) {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path) << text << "\n";
@@ -92,7 +86,7 @@ class DetectTest : public ::testing::Test {
   void expect_only_missing(const Machine& machine, const std::string& subject,
                            const std::string& fix) {
     build(machine);
-    const Detection detection = detect_npu(root_);
+    const Detection detection = detect_npu(root_.path());
     EXPECT_FALSE(detection.usable);
     for (const Finding& finding : detection.findings) {
       if (finding.subject == subject) {
@@ -105,7 +99,7 @@ class DetectTest : public ::testing::Test {
     EXPECT_NE(find(detection, subject), nullptr);
   }
 
-  fs::path root_;
+  TemporaryFolder root_;
 };
 
 struct KnownProduct {
@@ -122,7 +116,7 @@ TEST_P(DetectProductTest, NamesProductAndGeneration) {
   machine.firmware_folder = GetParam().folder;
   machine.firmware = GetParam().firmware;
   build(machine);
-  const Detection detection = detect_npu(root_);
+  const Detection detection = detect_npu(root_.path());
   EXPECT_TRUE(detection.usable);
   EXPECT_EQ(detection.product, GetParam().product);
   EXPECT_EQ(detection.generation, GetParam().generation);
@@ -149,7 +143,7 @@ TEST_F(DetectTest, MachineWithoutAnNpuSaysSo) {
   Machine machine;
   machine.device = "0x1681";  // a GPU
   build(machine);
-  const Detection detection = detect_npu(root_);
+  const Detection detection = detect_npu(root_.path());
   EXPECT_FALSE(detection.present);
   EXPECT_FALSE(detection.usable);
   ASSERT_EQ(detection.findings.size(), 1u);
@@ -157,14 +151,16 @@ TEST_F(DetectTest, MachineWithoutAnNpuSaysSo) {
   EXPECT_THAT(detection.findings[0].fix, HasSubstr("Ryzen AI"));
 }
 
-TEST_F(DetectTest, EmptyRootIsAMachineWithoutAnNpu) { EXPECT_FALSE(detect_npu(root_).present); }
+TEST_F(DetectTest, EmptyRootIsAMachineWithoutAnNpu) {
+  EXPECT_FALSE(detect_npu(root_.path()).present);
+}
 
 TEST_F(DetectTest, OldKernelHasNoDriver) {
   Machine machine;
   machine.driver = machine.module = machine.node = false;
   machine.kernel = "6.1.0-26-amd64";
   build(machine);
-  const Detection detection = detect_npu(root_);
+  const Detection detection = detect_npu(root_.path());
   EXPECT_TRUE(detection.present);
   EXPECT_FALSE(detection.usable);
   ASSERT_NE(find(detection, "driver"), nullptr);
@@ -176,14 +172,14 @@ TEST_F(DetectTest, DriverNotLoaded) {
   Machine machine;
   machine.driver = machine.module = machine.node = false;
   build(machine);
-  EXPECT_THAT(find(detect_npu(root_), "driver")->fix, HasSubstr("modprobe amdxdna"));
+  EXPECT_THAT(find(detect_npu(root_.path()), "driver")->fix, HasSubstr("modprobe amdxdna"));
 }
 
 TEST_F(DetectTest, DriverThatRefusedTheDevicePointsAtTheFirmware) {
   Machine machine;
   machine.driver = machine.node = false;
   build(machine);
-  EXPECT_THAT(find(detect_npu(root_), "driver")->fix, HasSubstr("linux-firmware"));
+  EXPECT_THAT(find(detect_npu(root_.path()), "driver")->fix, HasSubstr("linux-firmware"));
 }
 
 TEST_F(DetectTest, OldFirmware) {
@@ -233,7 +229,7 @@ TEST_F(DetectTest, IpcLockCapabilityLiftsTheMemlockLimit) {
   machine.locked = "8388608";
   machine.capabilities = "0000000000004000";
   build(machine);
-  EXPECT_TRUE(detect_npu(root_).usable);
+  EXPECT_TRUE(detect_npu(root_.path()).usable);
 }
 
 TEST_F(DetectTest, AsksTheDriverForPowerModeAndClock) {
@@ -241,7 +237,7 @@ TEST_F(DetectTest, AsksTheDriverForPowerModeAndClock) {
   FakeDriverOptions options;
   options.emulator.timing.clock_hz = 1.6e9;
   FakeDriver driver(options);
-  const Detection detection = detect_npu(root_, &driver);
+  const Detection detection = detect_npu(root_.path(), &driver);
   EXPECT_TRUE(detection.usable);
   EXPECT_EQ(detection.array_mhz, 1600u);
   EXPECT_EQ(find(detection, "power mode")->value, "default, array at 1600 MHz");
@@ -252,14 +248,14 @@ TEST_F(DetectTest, DriverThatCannotBeOpenedIsNotUsable) {
   build({});
   FakeDriver driver({});
   driver.fail_after(0, EBUSY);
-  EXPECT_FALSE(detect_npu(root_, &driver).usable);
+  EXPECT_FALSE(detect_npu(root_.path(), &driver).usable);
 }
 
 TEST_F(DetectTest, GarbageInSysfsIsNotAnNpu) {
   Machine machine;
   machine.revision = "what";
   build(machine);
-  EXPECT_FALSE(detect_npu(root_).present);
+  EXPECT_FALSE(detect_npu(root_.path()).present);
 }
 
 }  // namespace

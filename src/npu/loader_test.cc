@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json_value.h"
+#include "base/temporary_folder.h"
 #include "npu/sha256.h"
 #include "npu/text_container.h"
 
@@ -48,9 +49,6 @@ TEST(TextContainer, RefusesEveryChangedByteAndTruncation) {
 class LoaderTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "tandem_loader_XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     artifact_.manifest.identity = identity_;
     artifact_.manifest.kind = ConfigurationKind::kPdi;
     artifact_.manifest.toolchain = "fake 1.0";
@@ -60,9 +58,8 @@ class LoaderTest : public ::testing::Test {
     artifact_.manifest.configuration_sha256 = sha256_hex(artifact_.configuration);
     artifact_.manifest.instructions_sha256 =
         sha256_hex(std::as_bytes(std::span(artifact_.instructions)));
-    store_artifact(folder_, artifact_);
+    store_artifact(folder_.path(), artifact_);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void append(const char* file, const std::string& text) {
     std::ofstream(folder_ / file, std::ios::app) << text;
@@ -70,7 +67,7 @@ class LoaderTest : public ::testing::Test {
 
   void expect_refused(const ArtifactExpectation& expected, ErrorCode code, const char* why) {
     try {
-      load_artifact(folder_, expected);
+      load_artifact(folder_.path(), expected);
       FAIL() << "loaded";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), code) << error.what();
@@ -80,12 +77,12 @@ class LoaderTest : public ::testing::Test {
 
   DesignIdentity identity_{"qkv", "decode", 4, 2560, 4096, "32x512", "int4", "npu1", 4};
   Artifact artifact_;
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(LoaderTest, LoadsWhatWasStored) {
   const Artifact loaded =
-      load_artifact(folder_, {identity_, artifact_.manifest.source_sha256, true});
+      load_artifact(folder_.path(), {identity_, artifact_.manifest.source_sha256, true});
   EXPECT_EQ(loaded.manifest, artifact_.manifest);
   EXPECT_EQ(loaded.configuration, artifact_.configuration);
   EXPECT_EQ(loaded.instructions, artifact_.instructions);
@@ -98,7 +95,7 @@ TEST_F(LoaderTest, NameSaysWhatTheDesignIs) {
 TEST_F(LoaderTest, RefusesTamperedFiles) {
   append("configuration.bin", "x");
   expect_refused({identity_, "", false}, ErrorCode::kInvalidFile, "configuration.bin");
-  store_artifact(folder_, artifact_);
+  store_artifact(folder_.path(), artifact_);
   fs::resize_file(folder_ / "instructions.bin", 8);
   expect_refused({identity_, "", false}, ErrorCode::kInvalidFile, "instructions.bin");
 }
@@ -116,9 +113,9 @@ TEST_F(LoaderTest, RefusesAnotherDesign) {
 
 TEST_F(LoaderTest, RefusesTextForHardware) {
   artifact_.manifest.kind = ConfigurationKind::kText;
-  store_artifact(folder_, artifact_);
+  store_artifact(folder_.path(), artifact_);
   expect_refused({identity_, "", true}, ErrorCode::kUnsupported, "MLIR-AIE");
-  EXPECT_NO_THROW(load_artifact(folder_, {identity_, "", false}));
+  EXPECT_NO_THROW(load_artifact(folder_.path(), {identity_, "", false}));
 }
 
 TEST_F(LoaderTest, MissingArtefactSaysHowToBuildIt) {

@@ -6,21 +6,14 @@
 #include <gtest/gtest.h>
 
 #include "base/json_value.h"
+#include "npu/attention_layer.h"
 
 namespace tandem::npu {
 namespace {
 
 using ::testing::HasSubstr;
 
-LayerConfig small_layer() {
-  LayerConfig layer;
-  layer.hidden = 256;
-  layer.heads = 4;
-  layer.kv_heads = 2;
-  layer.head_dim = 64;
-  layer.norm_epsilon = 1e-6f;
-  return layer;
-}
+LayerConfig small_layer() { return attention_layer(256, 4, 2, 64); }
 
 NpuAccuracyReport small_report() {
   return make_accuracy_report("small", small_layer(), 2, Generation::kNpu1,

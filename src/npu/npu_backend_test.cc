@@ -11,6 +11,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "npu/attention_layer.h"
 #include "tensor/quantize.h"
 #include "tensor/shared_memory.h"
 
@@ -22,15 +23,7 @@ using Matrix = std::vector<float>;  // row-major
 
 constexpr std::chrono::seconds kTimeout{60};
 
-LayerConfig small_layer() {
-  LayerConfig layer;
-  layer.hidden = 96;
-  layer.heads = 4;
-  layer.kv_heads = 2;
-  layer.head_dim = 32;
-  layer.norm_epsilon = 1e-6f;
-  return layer;
-}
+LayerConfig small_layer() { return attention_layer(96, 4, 2, 32); }
 
 OpSpec spec_of(Op op, Phase phase, uint32_t rows, const LayerConfig& layer) {
   OpSpec spec;

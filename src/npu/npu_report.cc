@@ -6,6 +6,7 @@
 #include <array>
 #include <iterator>
 
+#include "backend/phase_name.h"
 #include "base/json_value.h"
 #include "npu/aie_text/design.h"
 #include "npu/designs/designs.h"
@@ -23,8 +24,6 @@ constexpr uint32_t kLaunchesPerLayer = 2;
 
 // The design target: 48 MB for the 66 060 288 weights of a 27B attention layer.
 constexpr double kTargetBytesPerWeight = 48e6 / 66060288;
-
-const char* phase_name(Phase phase) { return phase == Phase::kDecode ? "decode" : "prefill"; }
 
 std::vector<double> clocks_of(const NpuReportOptions& options) {
   if (!options.clocks_hz.empty()) return options.clocks_hz;

@@ -6,30 +6,16 @@
 #include <gtest/gtest.h>
 
 #include "base/json_value.h"
+#include "npu/attention_layer.h"
 
 namespace tandem::npu {
 namespace {
 
 using ::testing::HasSubstr;
 
-// The attention of Gemma 3 4B.
-LayerConfig layer_4b() {
-  LayerConfig layer;
-  layer.hidden = 2560;
-  layer.heads = 8;
-  layer.kv_heads = 4;
-  layer.head_dim = 256;
-  return layer;
-}
-
-LayerConfig layer_27b() {
-  LayerConfig layer;
-  layer.hidden = 5376;
-  layer.heads = 32;
-  layer.kv_heads = 16;
-  layer.head_dim = 128;
-  return layer;
-}
+// The attention of Gemma 3 4B and 27B.
+LayerConfig layer_4b() { return attention_layer(2560, 8, 4, 256); }
+LayerConfig layer_27b() { return attention_layer(5376, 32, 16, 128); }
 
 const NpuReport& report_4b() {
   static const NpuReport report = make_npu_report("4b", layer_4b(), 34, {});

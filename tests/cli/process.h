@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/temporary_folder.h"
+
 namespace tandem {
 
 struct Outcome {
@@ -26,23 +28,6 @@ struct ProcessOptions {
 
 // Waits for the end, a minute at most.
 Outcome run_tandem(const std::vector<std::string>& arguments, const ProcessOptions& options = {});
-
-// A folder for a test's files.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  // Of files in it.
-  size_t count() const;
-  void write(const std::string& name, const std::string& content) const;
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string read_file(const std::filesystem::path& path);
 

@@ -22,7 +22,7 @@ class ReferencePlan : public ::testing::TestWithParam<Reference> {};
 // Every node of every step is judged by the shadow check, which throws.
 TEST_P(ReferencePlan, RunsWithStandInsAndEveryNodeIsRight) {
   const Reference& reference = GetParam();
-  SynthShape shape = tiny_shape();
+  Gemma3Shape shape = tiny_shape();
   shape.layers = reference.layers;
   const TinyModel model(DType::kQ4_0, shape);
   EngineOptions options;

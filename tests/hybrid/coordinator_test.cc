@@ -18,6 +18,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
+constexpr uint32_t kGenerated = 5;  // tokens after a prompt
+
 // Devices that compute alike, so that any plan gives the same bits; each works at its own time.
 class Devices {
  public:
@@ -70,25 +72,11 @@ Plan random_plan(uint32_t device_count, std::mt19937& random) {
   return plan;
 }
 
-// A prompt and some tokens after it, one by one; the logits after each.
-std::vector<std::vector<float>> logits_of(Coordinator& coordinator, uint32_t prompt,
-                                          uint32_t chunk) {
-  const std::vector<uint32_t> tokens = some_tokens(prompt + 5);
-  std::vector<std::vector<float>> all;
-  prefill(coordinator, std::span(tokens).first(prompt), chunk);
-  all.push_back(copy_of(coordinator.logits(0)));
-  for (uint32_t i = prompt; i < tokens.size(); ++i) {
-    coordinator.run(rows_of(std::span(tokens).subspan(i, 1), i), Tail::kNone);
-    all.push_back(copy_of(coordinator.logits(0)));
-  }
-  return all;
-}
-
 std::vector<std::vector<float>> logits_on_one_cpu(uint32_t prompt, uint32_t chunk) {
   Devices devices(0);
   Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan_of(tiny(), 1),
                           small_shape());
-  return logits_of(coordinator, prompt, chunk);
+  return logits_of(coordinator, prompt, chunk, kGenerated);
 }
 
 TEST(Coordinator, AnyPlanAndDepthGivesTheSameBits) {
@@ -103,7 +91,7 @@ TEST(Coordinator, AnyPlanAndDepthGivesTheSameBits) {
     Devices devices(staged);
     Coordinator coordinator(tiny().config, tiny().weights, devices.all(),
                             random_plan(1 + staged, random), small_shape(slots));
-    EXPECT_EQ(logits_of(coordinator, prompt, chunk), logits_on_one_cpu(prompt, chunk));
+    EXPECT_EQ(logits_of(coordinator, prompt, chunk, kGenerated), logits_on_one_cpu(prompt, chunk));
   }
 }
 

@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <random>
 
 #include "backend/backends.h"
+#include "golden/reference.h"
 #include "hybrid/node_support.h"
 #include "hybrid/rig.h"
 
@@ -19,40 +19,12 @@ namespace {
 constexpr double kDivergence = 6e-3;
 constexpr uint32_t kPrompt = 14, kGenerated = 3;
 
-// Of the distributions that two rows of logits stand for, in nats.
-double divergence(std::span<const float> a, std::span<const float> b) {
-  const auto normaliser = [](std::span<const float> row) {
-    double sum = 0;
-    for (float x : row) sum += std::exp(static_cast<double>(x));
-    return std::log(sum);
-  };
-  const double za = normaliser(a), zb = normaliser(b);
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double pa = static_cast<double>(a[i]) - za, pb = static_cast<double>(b[i]) - zb;
-    sum += std::exp(pa) * (pa - pb);
-  }
-  return sum;
-}
-
 CoordinatorShape shape_with(uint32_t chunk, uint32_t slots) {
   CoordinatorShape shape;
   shape.max_rows = chunk;
   shape.context = 64;
   shape.slots = slots;
   return shape;
-}
-
-std::vector<std::vector<float>> logits_of(Coordinator& coordinator, uint32_t chunk) {
-  const std::vector<uint32_t> tokens = some_tokens(kPrompt + kGenerated);
-  std::vector<std::vector<float>> all;
-  prefill(coordinator, std::span(tokens).first(kPrompt), chunk);
-  all.push_back(copy_of(coordinator.logits(0)));
-  for (uint32_t i = kPrompt; i < tokens.size(); ++i) {
-    coordinator.run(rows_of(std::span(tokens).subspan(i, 1), i), Tail::kNone);
-    all.push_back(copy_of(coordinator.logits(0)));
-  }
-  return all;
 }
 
 class MixedPlans : public ::testing::Test {
@@ -65,7 +37,7 @@ class MixedPlans : public ::testing::Test {
     Backend* const cpu = all_.front();
     Coordinator reference(model_.config, model_.weights, {&cpu, 1}, plan_of(model_, 1),
                           shape_with(kPrompt, 1));
-    expected_ = logits_of(reference, kPrompt);
+    expected_ = logits_of(reference, kPrompt, kPrompt, kGenerated);
   }
 
   bool runs(uint32_t device, size_t node, Phase phase, const CoordinatorShape& shape) const {
@@ -104,7 +76,7 @@ TEST_F(MixedPlans, GiveTheCpusLogitsPipelinedOrNot) {
     SCOPED_TRACE(fmt::format("{} slots, chunks of {}", slots, chunk));
     const CoordinatorShape shape = shape_with(chunk, slots);
     Coordinator coordinator(model_.config, model_.weights, all_, random_plan(shape), shape);
-    const auto logits = logits_of(coordinator, chunk);
+    const auto logits = logits_of(coordinator, kPrompt, chunk, kGenerated);
     for (size_t i = 0; i < logits.size(); ++i)
       EXPECT_LT(divergence(expected_[i], logits[i]), kDivergence) << "token " << i;
     for (size_t device = 0; device < all_.size(); ++device) {

@@ -114,8 +114,8 @@ TEST(PlanCheck, NamesTheNodeThatADeviceRefuses) {
 TEST(PlanCheck, LargestModelNeedsLittleBesideItsWeights) {
   const PublishedSize& size = *find_published_size("27b");
   ModelConfig config;
-  config.layers.assign(size.layers, layer_of(size));
-  for (uint32_t i = 5; i < size.layers; i += 6) config.layers[i].window = 0;
+  config.layers.assign(size.shape.layers, layer_of(size));
+  for (uint32_t i = 5; i < size.shape.layers; i += 6) config.layers[i].window = 0;
   CoordinatorShape shape;
   shape.context = 8192;
   for (uint32_t slots : {1u, 2u}) {

@@ -19,7 +19,7 @@ namespace tandem {
 
 // The file with what is read from it once, for any number of coordinators.
 struct LoadedModel {
-  explicit LoadedModel(const SynthShape& shape = tiny_shape())
+  explicit LoadedModel(const Gemma3Shape& shape = tiny_shape())
       : model(DType::kQ4_0, shape),
         file(GgufFile::open(model.path())),
         config(read_config(file)),
@@ -68,6 +68,20 @@ inline void prefill(Coordinator& coordinator, std::span<const uint32_t> tokens, 
     return;
   }
   for (const PipelineStep& step : steps) coordinator.run(step.rows, Tail::kNone);
+}
+
+// The logits after a prompt in chunks, and after each of the tokens that follow it one by one.
+inline std::vector<std::vector<float>> logits_of(Coordinator& coordinator, uint32_t prompt,
+                                                 uint32_t chunk, uint32_t generated) {
+  const std::vector<uint32_t> tokens = some_tokens(prompt + generated);
+  std::vector<std::vector<float>> all;
+  prefill(coordinator, std::span(tokens).first(prompt), chunk);
+  all.push_back(copy_of(coordinator.logits(0)));
+  for (uint32_t i = prompt; i < tokens.size(); ++i) {
+    coordinator.run(rows_of(std::span(tokens).subspan(i, 1), i), Tail::kNone);
+    all.push_back(copy_of(coordinator.logits(0)));
+  }
+  return all;
 }
 
 }  // namespace tandem

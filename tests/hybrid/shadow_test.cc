@@ -18,8 +18,8 @@ using ::testing::HasSubstr;
 
 constexpr uint32_t kPrompt = 40, kChunk = 16;  // longer than the window of 32
 
-SynthShape small_shape() {
-  SynthShape shape = tiny_shape();
+Gemma3Shape small_shape() {
+  Gemma3Shape shape = tiny_shape();
   shape.layers = 6;  // the last one is global
   shape.hidden = 128;
   shape.ffn = 256;

@@ -77,6 +77,9 @@ AttentionDecodeParams common_params(ProgramBuilder& builder, const Node& node,
 const Pipeline& pipeline_of(ProgramBuilder& builder, const Node& node, uint32_t mode) {
   Context& context = builder.context();
   const LayerConfig& config = *node.spec.config;
+  const uint32_t lanes =
+      std::min({config.head_dim / 8, context.subgroup(), context.tuning.attention_lanes});
+  const uint32_t runs = config.head_dim / 8 / lanes;  // of a position, of an invocation
   return builder.pipeline(
       "attention_decode",
       {{kSpecWorkgroup, context.tuning.attention_workgroup},
@@ -84,11 +87,10 @@ const Pipeline& pipeline_of(ProgramBuilder& builder, const Node& node, uint32_t 
        {kSpecKv, cache_kind(node.spec.kv)},
        {kSpecHeadsTogether, heads_together(context.tuning, config)},
        {kSpecMode, mode},
-       {kSpecPositionLanes,
-        std::min({config.head_dim / 8, context.subgroup(), context.tuning.attention_lanes})},
+       {kSpecPositionLanes, lanes},
        {kSpecSubgroups, context.tuning.attention_workgroup / context.subgroup()},
        {kSpecLeastTiles, context.tuning.attention_least_tiles},
-       {kSpecAhead, context.tuning.attention_ahead},
+       {kSpecAhead, std::max(1u, context.tuning.attention_ahead / runs)},
        {kSpecChained, builder.chained() ? 1u : 0u}},
       sizeof(AttentionDecodeParams));
 }

@@ -107,9 +107,11 @@ void dispatch_matvec(ProgramBuilder& builder, std::string_view label, const Matv
                         {kSpecLanes, shape.lanes},
                         {kSpecUnroll, shape.unroll},
                         {kSpecSplits, shape.splits},
-                        {kSpecQuads, staged ? divide_up(groups * 8, shape.workgroup) : 1},
+                        {kSpecQuads, staged ? 2 * divide_up(groups * 4, shape.workgroup) : 2},
                         {kSpecPartials, partials},
                         {kSpecRowKind, input.row_kind},
+                        {kSpecRun, outputs / grid},
+                        {kSpecLongerRuns, outputs % grid},
                         {kSpecChained, builder.chained() ? 1u : 0u}},
                        sizeof push);
   builder.dispatch(pipeline, push, {grid, input.max_rows, 1},

@@ -23,11 +23,14 @@ layout(constant_id = 6) const uint kSplits = 1;
 layout(constant_id = 7) const uint kQuads = 4;
 layout(constant_id = 8) const uint kPartials = 1;
 layout(constant_id = 9) const uint kRowKind = kRowsAll;
+layout(constant_id = 10) const uint kRun = 1;
+layout(constant_id = 11) const uint kLongerRuns = 0;
 layout(constant_id = 15) const bool kChained = false;
 layout(local_size_x_id = 0) in;
 layout(push_constant, scalar) uniform Push { MatvecParams p; };
 
 const uint kRows = kPairs ? 2 : 1;  // of weights, per output
+const uint kMostOutputs = kPartials / (kSplits * kRows);  // of a workgroup
 const uint kChunk = kLanes * kUnroll;
 const uint kChunks = (kGroups + kChunk - 1) / kChunk;
 const uint kSteps = (kChunks + kSplits - 1) / kSplits;  // chunks of a unit
@@ -94,96 +97,7 @@ float group_dot(Block block, uint group, uint64_t x_row) {
 }
 #endif
 
-// One per subgroup.
-shared vec4 subgroup_sums[kWorkgroup / 8];
-
-vec4 workgroup_sum(vec4 value) {
-  const vec4 sum = subgroupAdd(value);
-  if (gl_SubgroupInvocationID == 0) subgroup_sums[gl_SubgroupID] = sum;
-  barrier();
-  vec4 total = vec4(0.0);
-  for (uint i = 0; i < gl_NumSubgroups; i += gl_SubgroupSize) {
-    const uint at = i + gl_SubgroupInvocationID;
-    total += at < gl_NumSubgroups ? subgroup_sums[at] : vec4(0.0);
-  }
-  return subgroupAdd(total);
-}
-
-float inverse_rms_of(float squares) {
-  return inversesqrt(max(squares, 0.0) / float(kGroups * 32) + p.epsilon);
-}
-
-// Weights of the norms, which need not wait for x.
-vec4 norm_weights[kQuads], add_weights[kQuads];
-
-uint quad_of(uint j) { return thread_index() + j * kWorkgroup; }
-bool has_quad(uint j) { return quad_of(j) < kGroups * 8; }
-
-void load_norm_weights() {
-  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-    const uint i = min(quad_of(j), kGroups * 8 - 1);
-    if (kPrologue != kPrologueCopy) norm_weights[j] = QuadArray(p.norm).at[i];
-    if (kPrologue == kPrologueAddNorm) add_weights[j] = QuadArray(p.add_norm).at[i];
-  }
-}
-
-// Each invocation has the quads quad_of(0), quad_of(1), .. of the row.
-void prepare_x(uint64_t x_row, uint row) {
-#ifndef WEIGHT_IS_FLOAT
-  QuadArray x = QuadArray(x_row);
-  vec4 v[kQuads];
-  [[unroll]] for (uint j = 0; j < kQuads; ++j)
-    v[j] = has_quad(j) ? x.at[quad_of(j)] : vec4(0.0);
-  if (kPrologue == kPrologueAddNorm) {
-    QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
-    // For both norms at once: with r = 1 / rms(y) and z = y w, the squares of x + r z sum up to
-    // x x + 2 r x z + r r z z.
-    vec4 z[kQuads], sums4 = vec4(0.0);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      const vec4 y = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
-      z[j] = y * add_weights[j];
-      sums4 += vec4(dot(y, y), dot(v[j], v[j]), dot(v[j], z[j]), dot(z[j], z[j]));
-    }
-    sums4 = workgroup_sum(sums4);
-    const float r = inverse_rms_of(sums4.x);
-    const float inverse_rms = inverse_rms_of(sums4.y + r * (2.0 * sums4.z + r * sums4.w));
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      v[j] += r * z[j];
-      if (has_quad(j) && gl_WorkGroupID.x == 0)
-        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[quad_of(j)] = v[j];
-      v[j] *= inverse_rms * norm_weights[j];
-    }
-  } else if (kPrologue == kPrologueNorm) {
-    float squares = 0.0;
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
-    const float inverse_rms = inverse_rms_of(workgroup_sum(vec4(squares)).x);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
-  }
-  // Eight neighbouring invocations hold a group.
-  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-    const uint i = quad_of(j);
-    const vec4 a = abs(v[j]);
-    float largest = max(max(a.x, a.y), max(a.z, a.w));
-    largest = max(largest, subgroupShuffleXor(largest, 1));
-    largest = max(largest, subgroupShuffleXor(largest, 2));
-    largest = max(largest, subgroupShuffleXor(largest, 4));
-    const ivec4 q = ivec4(roundEven(v[j] * (largest > 0.0 ? 127.0 / largest : 0.0)));
-    int sum = q.x + q.y + q.z + q.w;
-    sum += subgroupShuffleXor(sum, 1);
-    sum += subgroupShuffleXor(sum, 2);
-    sum += subgroupShuffleXor(sum, 4);
-    if (has_quad(j)) {
-      const uint group = i / 8, word = i % 8;
-      x_quads[(word / 4) * kGroups + group][word % 4] =
-          (uint(q.x) & 0xffu) | (uint(q.y) & 0xffu) << 8 | (uint(q.z) & 0xffu) << 16 |
-          uint(q.w) << 24;
-      const float scale = largest / 127.0;
-      if (word == 0) x_scales[group] = vec2(scale, scale * float(sum));
-    }
-  }
-  barrier();
-#endif
-}
+#include "prepare_x.glsl"
 
 float finish(float first, float second) { return kPairs ? gelu_tanh(first) * second : first; }
 
@@ -196,7 +110,7 @@ void emit(uint local, uint split, bool valid, FloatArray target, uint first) {
     target.at[first + local] = finish(sums[0], sums[kRows - 1]);
   } else if (stores) {
     [[unroll]] for (uint r = 0; r < kRows; ++r)
-      partials[(local * kSplits + split) * kRows + r] = sums[r];
+      partials[(r * kSplits + split) * kMostOutputs + local] = sums[r];
   }
 }
 
@@ -207,7 +121,7 @@ void sum_partials(FloatArray target, uint first, uint count) {
     const uint i = min(base + gl_LocalInvocationIndex, count - 1);
     [[unroll]] for (uint r = 0; r < kRows; ++r) {
       sums[r] = 0.0;
-      for (uint s = 0; s < kSplits; ++s) sums[r] += partials[(i * kSplits + s) * kRows + r];
+      for (uint s = 0; s < kSplits; ++s) sums[r] += partials[(r * kSplits + s) * kMostOutputs + i];
     }
     if (i == base + gl_LocalInvocationIndex)
       target.at[first + i] = finish(sums[0], sums[kRows - 1]);
@@ -229,10 +143,9 @@ Place begin_unit(uint unit) {
 
 // Grid: x over runs of outputs, y over rows.
 void main() {
-  const uint outputs = p.n_end[2];
-  const uint first = uint(uint64_t(outputs) * gl_WorkGroupID.x / gl_NumWorkGroups.x);
-  const uint count =
-      uint(uint64_t(outputs) * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x) - first;
+  // Without a division of 64 bits, for which the first loads would wait half a microsecond.
+  const uint first = gl_WorkGroupID.x * kRun + min(gl_WorkGroupID.x, kLongerRuns);
+  const uint count = kRun + (gl_WorkGroupID.x < kLongerRuns ? 1 : 0);
   const uint units = (count + outputs_together() - 1) / outputs_together() * kSplits;
   Place next = begin_unit(gl_SubgroupID);
   load_ahead(first + min(next.local, count - 1), next.chunk);

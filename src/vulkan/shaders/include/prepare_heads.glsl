@@ -51,15 +51,19 @@ void norm_and_rotate(FloatArray x, bool key, uint head, float scale, bool stores
   }
 }
 
+// Elements of a head that an invocation copies; past the end the last one again.
+const uint kValues = (kHeadSize + kWorkgroup - 1) / kWorkgroup;
+uint value_of(uint j) { return min(gl_LocalInvocationIndex + j * kWorkgroup, kHeadSize - 1); }
+
 // The query heads go to q_shared and, if `with_key`, the key to k_shared, a subgroup each; the value
 // to v_shared.
 void prepare_heads(Place place, FloatArray qkv, float scale, bool with_key) {
   Facts f = Facts(p.facts);
-  const uint v_head = f.facts.heads + f.facts.kv_heads + place.kv_head;
-  for (uint base = 0; base < kHeadSize; base += kWorkgroup) {
-    const uint i = min(base + gl_LocalInvocationIndex, kHeadSize - 1);
-    v_shared[i / 4][i % 4] = qkv.at[v_head * kHeadSize + i];
-  }
+  FloatArray v = FloatArray(
+      uint64_t(qkv) + 4 * (f.facts.heads + f.facts.kv_heads + place.kv_head) * kHeadSize);
+  // Loaded first and stored last, so that nothing waits for it.
+  float values[kValues];
+  [[unroll]] for (uint j = 0; j < kValues; ++j) values[j] = v.at[value_of(j)];
   for (uint base = 0; base <= kHeads; base += kSubgroups) {
     const uint item = min(base + gl_SubgroupID, kHeads);
     const bool key = item == kHeads;
@@ -67,6 +71,8 @@ void prepare_heads(Place place, FloatArray qkv, float scale, bool with_key) {
     norm_and_rotate(FloatArray(uint64_t(qkv) + 4 * head * kHeadSize), key, item,
                     key ? 1.0 : scale, base + gl_SubgroupID == item && (!key || with_key));
   }
+  [[unroll]] for (uint j = 0; j < kValues; ++j)
+    v_shared[value_of(j) / 4][value_of(j) % 4] = values[j];
   workgroup_barrier();
 }
 

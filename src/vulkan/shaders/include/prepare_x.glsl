@@ -1,0 +1,117 @@
+// The beginning of matvec.comp: residual add, norm and quantisation of x to shared memory.
+// SPDX-License-Identifier: Apache-2.0
+
+// One per subgroup.
+shared vec4 subgroup_sums[kWorkgroup / 8];
+
+// The subgroup's sum of component (invocation % 4). At each step an invocation hands on half of what
+// it has and keeps the other half: 6 shuffles among 32 invocations, where four sums take 20.
+float subgroup_sum_of_component(vec4 value) {
+  const bool high = (gl_SubgroupInvocationID & 2u) != 0;
+  const vec2 two = (high ? value.zw : value.xy) + subgroupShuffleXor(high ? value.xy : value.zw, 2);
+  const bool odd = (gl_SubgroupInvocationID & 1u) != 0;
+  float sum = (odd ? two.y : two.x) + subgroupShuffleXor(odd ? two.x : two.y, 1);
+  [[unroll]] for (uint i = 2; i < 7; ++i)
+    if ((1u << i) < gl_SubgroupSize) sum += subgroupShuffleXor(sum, 1u << i);
+  return sum;
+}
+
+vec4 workgroup_sum(vec4 value) {
+  const float sum = subgroup_sum_of_component(value);
+  if (gl_SubgroupInvocationID < 4) subgroup_sums[gl_SubgroupID][gl_SubgroupInvocationID] = sum;
+  barrier();
+  vec4 rest = vec4(0.0);
+  for (uint i = 0; i < gl_NumSubgroups; i += gl_SubgroupSize) {
+    const uint at = i + gl_SubgroupInvocationID;
+    rest += at < gl_NumSubgroups ? subgroup_sums[at] : vec4(0.0);
+  }
+  const float total = subgroup_sum_of_component(rest);
+  return vec4(subgroupShuffle(total, 0), subgroupShuffle(total, 1), subgroupShuffle(total, 2),
+              subgroupShuffle(total, 3));
+}
+
+float inverse_rms_of(float squares) {
+  return inversesqrt(max(squares, 0.0) / float(kGroups * 32) + p.epsilon);
+}
+
+// Weights of the norms, which need not wait for x.
+vec4 norm_weights[kQuads], add_weights[kQuads];
+
+uint quad_of(uint j) { return 2 * (thread_index() + j / 2 * kWorkgroup) + j % 2; }
+bool has_quad(uint j) { return quad_of(j) < kGroups * 8; }
+
+void load_norm_weights() {
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    const uint i = min(quad_of(j), kGroups * 8 - 1);
+    if (kPrologue != kPrologueCopy) norm_weights[j] = QuadArray(p.norm).at[i];
+    if (kPrologue == kPrologueAddNorm) add_weights[j] = QuadArray(p.add_norm).at[i];
+  }
+}
+
+// Four int8 in a word: the nearest integers to v * factor, at most 127 in size. Added to 1.5 * 2^23
+// they are the low bits of the sum, which takes less time than a conversion.
+uint pack_rounded(vec4 v, float factor) {
+  const uvec4 bits = floatBitsToUint(v * factor + 12582912.0);
+  return (bits.x & 0xffu) | (bits.y & 0xffu) << 8 | (bits.z & 0xffu) << 16 | bits.w << 24;
+}
+
+// To shared memory: `a` and `b`, quads i and i + 1 of x. Four neighbouring invocations have a group.
+void quantise(uint i, vec4 a, vec4 b) {
+  const vec4 most = max(abs(a), abs(b));
+  float largest = max(max(most.x, most.y), max(most.z, most.w));
+  largest = max(largest, subgroupShuffleXor(largest, 1));
+  largest = max(largest, subgroupShuffleXor(largest, 2));
+  const float factor = largest > 0.0 ? 127.0 / largest : 0.0;
+  const uvec2 words = uvec2(pack_rounded(a, factor), pack_rounded(b, factor));
+  int sum = dot_packed(words.x, 0x01010101u, 0) + dot_packed(words.y, 0x01010101u, 0);
+  sum += subgroupShuffleXor(sum, 1);
+  sum += subgroupShuffleXor(sum, 2);
+  if (i < kGroups * 8) {
+    const uint group = i / 8, word = i % 8;
+    const uint at = word / 4 * kGroups + group;
+    x_quads[at][word % 4] = words.x;
+    x_quads[at][word % 4 + 1] = words.y;
+    const float scale = largest / 127.0;
+    if (word == 0) x_scales[group] = vec2(scale, scale * float(sum));
+  }
+}
+
+// Each invocation has the quads quad_of(0), quad_of(1), .. of the row.
+void prepare_x(uint64_t x_row, uint row) {
+#ifndef WEIGHT_IS_FLOAT
+  QuadArray x = QuadArray(x_row);
+  vec4 v[kQuads];
+  [[unroll]] for (uint j = 0; j < kQuads; ++j)
+    v[j] = has_quad(j) ? x.at[quad_of(j)] : vec4(0.0);
+  if (kPrologue == kPrologueAddNorm) {
+    QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
+    // For both norms at once: with r = 1 / rms(y) and z = y w, the squares of x + r z sum up to
+    // x x + 2 r x z + r r z z.
+    vec4 z[kQuads], sums4 = vec4(0.0);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      const vec4 y = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
+      z[j] = y * add_weights[j];
+      sums4 += vec4(dot(y, y), dot(v[j], v[j]), dot(v[j], z[j]), dot(z[j], z[j]));
+    }
+    sums4 = workgroup_sum(sums4);
+    const float r = inverse_rms_of(sums4.x);
+    const float inverse_rms = inverse_rms_of(sums4.y + r * (2.0 * sums4.z + r * sums4.w));
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+      v[j] += r * z[j];
+      if (has_quad(j) && gl_WorkGroupID.x == 0)
+        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[quad_of(j)] = v[j];
+      v[j] *= inverse_rms * norm_weights[j];
+    }
+  } else if (kPrologue == kPrologueNorm) {
+    float squares = 0.0;
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
+    const float inverse_rms = inverse_rms_of(workgroup_sum(vec4(squares)).x);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
+  }
+  [[unroll]] for (uint j = 0; j < kQuads; j += 2) {
+    const bool any = 2 * (gl_SubgroupID * gl_SubgroupSize + j / 2 * kWorkgroup) < kGroups * 8;
+    if (any) quantise(quad_of(j), v[j], v[j + 1]);
+  }
+  barrier();
+#endif
+}

@@ -59,7 +59,7 @@ void pack_q6_k(const std::byte* file, size_t, std::byte* tile) {
     const size_t half = n / 128, j = n % 128 / 32, i = n % 32;
     const uint8_t byte = block.nibbles[half * 64 + j % 2 * 32 + i];
     const unsigned low = j < 2 ? byte & 15u : byte >> 4;
-    const unsigned high = (block.pairs[half * 32 + i] >> (2 * j)) & 3u;
+    const unsigned high = (unsigned{block.pairs[half * 32 + i]} >> (2 * j)) & 3u;
     const size_t g = n / kGroup, k = i % 16, h = i / 16;
     uint8_t& low_byte = out[16 * g + k];
     low_byte = static_cast<uint8_t>(low_byte | low << (4 * h));

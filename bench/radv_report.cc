@@ -34,6 +34,7 @@ using namespace vulkan;
 constexpr double kSimds = 24, kClock = 2.7e9, kMemory = 73e9;
 constexpr double kPeakF16 = kSimds * kClock * 256;  // operations per second
 
+constexpr uint32_t kSequences = 4;  // decoded together
 constexpr uint32_t kPromptRows = 512;
 constexpr uint32_t kCapacity = 2048;             // positions of the KV cache
 constexpr VkDeviceAddress kAnywhere = 0x100000;  // nothing runs
@@ -99,7 +100,7 @@ void record_attention(ProgramBuilder& builder, const LayerConfig& config, uint32
   record_attention_core(builder, Node{spec, nullptr, places, views, addresses});
 }
 
-// One layer, then the head for one row.
+// One layer, then the head: for one row of a prompt, for all rows of fewer.
 std::vector<Line> Report::record(const LayerConfig& config, DType head, uint32_t rows) {
   Recorder recorder;
   ProgramBuilder builder(context_, recorder, kAnywhere, 0);
@@ -128,7 +129,7 @@ std::vector<Line> Report::record(const LayerConfig& config, DType head, uint32_t
     matvec_geglu(builder, normed, gate_up, plain.x);
   const std::array down = {q4(config.hidden, config.ffn)};
   matvec(builder, "down", plain, down, x);
-  normed.max_rows = 1;
+  normed.max_rows = rows == kPromptRows ? 1 : rows;
   const std::array table = {matrix(head, config.vocab, config.hidden)};
   matvec(builder, "head", normed, table, {kAnywhere, config.vocab});
   recorder.finish();
@@ -207,6 +208,9 @@ void Report::print_size(const PublishedSize& size) {
              (line.dispatch.cost.label == "head" ? 1 : size.shape.layers);
   fmt::print("predicted {:.1f} tokens/s, {:.0f} % of the bandwidth's {:.1f}\n", 1e6 / token_us,
              100 * bytes / kMemory / token_us * 1e6, kMemory / bytes);
+  fmt::print("\n{} decode of {} sequences together\n", size.name, kSequences);
+  const double together_us = print_lines(record(config, head, kSequences), size.shape.layers);
+  fmt::print("predicted {:.1f} tokens/s\n", 1e6 * kSequences / together_us);
   fmt::print("\n{} prompt of {} rows\n", size.name, kPromptRows);
   const std::vector<Line> prompt = record(config, head, kPromptRows);
   const double prompt_us = print_lines(prompt, size.shape.layers);

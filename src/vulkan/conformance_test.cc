@@ -19,8 +19,8 @@ Backend& backend() {
 }
 
 // Programs for eight rows and more multiply as f16 (vulkan/matmul_tuning.h), and run_case() records
-// room for two rows more than a case has.
-constexpr uint32_t kTiledRows = 8 - 2;
+// room for one row more than a case of so many has.
+constexpr uint32_t kTiledRows = 8 - 1;
 
 Rounding rounding_of(const Case& c) {
   return c.rows >= kTiledRows ? Rounding::kF16 : Rounding::kInt8;

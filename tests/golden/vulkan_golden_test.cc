@@ -73,6 +73,13 @@ class ScopedEnv {
   const char* name_;
 };
 
+TEST(VulkanGolden, SequencesContinueTogetherAsTheReferenceDoes) {
+  const Reference reference = read_reference(kBundledReference);
+  on_every_device(256, [&](const EngineOptions& options) {
+    expect_greedy_together(reference, kBundled, options, 3);
+  });
+}
+
 TEST(VulkanGolden, BundledModelContinuesWithItsTableInPieces) {
   Reference reference = read_reference(kBundledReference);
   reference.prompts.resize(1);

@@ -31,6 +31,26 @@ void compare_row(const ReferencePrompt& prompt, uint32_t position, std::span<con
   outcome.mean_divergence += divergence(prompt.logits[index], got);
 }
 
+// What follows a prompt, greedily.
+struct Continuation {
+  Continuation(const ReferencePrompt& after, std::span<const float> logits)
+      : prompt(after), bound(kQuantisedMarginShare * largest_magnitude(logits)) {
+    const auto top = std::max_element(logits.begin(), logits.end());
+    ids.push_back(static_cast<int32_t>(top - logits.begin()));
+  }
+  void add(std::span<const int32_t> more) { ids.insert(ids.end(), more.begin(), more.end()); }
+  void expect_reference() const {
+    const auto [got, want] = std::mismatch(ids.begin(), ids.end(), prompt.greedy.begin());
+    if (got == ids.end()) return;
+    const auto i = static_cast<size_t>(got - ids.begin());
+    EXPECT_LT(prompt.margins[i], bound) << prompt.text << ", token " << i;
+  }
+
+  const ReferencePrompt& prompt;
+  double bound;  // of what the logits may be off
+  std::vector<int32_t> ids;
+};
+
 }  // namespace
 
 EngineOptions options_for(uint32_t context, DType kv) {
@@ -68,21 +88,40 @@ void expect_greedy(const Reference& reference, const std::filesystem::path& mode
     if (prompt.ids.size() + prompt.greedy.size() > options.context) continue;
     Session session(engine);
     session.append(prompt.ids);
-    const auto logits = session.logits();
-    const double bound = kQuantisedMarginShare * largest_magnitude(logits);
-    std::vector<int32_t> ids = {
-        static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin())};
-    while (ids.size() < prompt.greedy.size()) {
-      const auto left = static_cast<uint32_t>(prompt.greedy.size() - ids.size());
-      const auto more =
-          session.append_greedy_rounds(ids.back(), std::min(engine.options().max_rounds, left));
-      ids.insert(ids.end(), more.begin(), more.end());
+    Continuation text(prompt, session.logits());
+    while (text.ids.size() < prompt.greedy.size()) {
+      const auto left = static_cast<uint32_t>(prompt.greedy.size() - text.ids.size());
+      text.add(session.append_greedy_rounds(text.ids.back(),
+                                            std::min(engine.options().max_rounds, left)));
     }
-    const auto [got, want] = std::mismatch(ids.begin(), ids.end(), prompt.greedy.begin());
-    if (got == ids.end()) continue;
-    const auto i = static_cast<size_t>(got - ids.begin());
-    EXPECT_LT(prompt.margins[i], bound) << prompt.text << ", token " << i;
+    text.expect_reference();
   }
+}
+
+void expect_greedy_together(const Reference& reference, const std::filesystem::path& model,
+                            EngineOptions options, uint32_t sequences) {
+  options.sequences = sequences;
+  Engine engine(model, options);
+  std::vector<Session> sessions;
+  std::vector<Continuation> texts;
+  for (const ReferencePrompt& prompt : reference.prompts) {
+    if (sessions.size() == sequences) break;
+    if (prompt.ids.size() + prompt.greedy.size() > options.context) continue;
+    sessions.emplace_back(engine, static_cast<uint32_t>(sessions.size()));
+    sessions.back().append(prompt.ids);
+    texts.emplace_back(prompt, sessions.back().logits());
+  }
+  ASSERT_EQ(sessions.size(), sequences);
+  const auto shortest = std::min_element(texts.begin(), texts.end(), [](auto& a, auto& b) {
+    return a.prompt.greedy.size() < b.prompt.greedy.size();
+  });
+  while (shortest->ids.size() < shortest->prompt.greedy.size()) {
+    std::vector<int32_t> last;
+    for (const Continuation& text : texts) last.push_back(text.ids.back());
+    const auto next = Session::append_greedy_together(sessions, last, 1);
+    for (size_t i = 0; i < texts.size(); ++i) texts[i].add(next[i]);
+  }
+  for (const Continuation& text : texts) text.expect_reference();
 }
 
 }  // namespace tandem

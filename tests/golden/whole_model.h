@@ -42,6 +42,10 @@ Outcome compare(const Reference& reference, const std::filesystem::path& model,
 void expect_greedy(const Reference& reference, const std::filesystem::path& model,
                    const EngineOptions& options);
 
+// The same for the first `sequences` of those prompts, decoded together.
+void expect_greedy_together(const Reference& reference, const std::filesystem::path& model,
+                            EngineOptions options, uint32_t sequences);
+
 // An asset's reference, or a skip that names it.
 #define TANDEM_REQUIRE_ASSET(path) \
   if (!std::filesystem::exists(path)) GTEST_SKIP() << (path) << " is not there (TANDEM_TEST_ASSETS)"

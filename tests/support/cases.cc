@@ -78,7 +78,7 @@ std::vector<Case> matmul_cases() {
   std::vector<Case> cases;
   for (DType type : kWeightTypes) {
     // Tiles of 8 and 16 outputs and one beside; every number of rows up to a register tile and on.
-    for (uint32_t rows : {1u, 2u, 3u, 4u, 5u, 7u, 8u, 9u, 17u, 37u})
+    for (uint32_t rows : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 17u, 37u})
       cases.push_back(matmul(type, rows, 19, 256));
     for (uint32_t outputs : {1u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 32u, 33u, 67u})
       cases.push_back(matmul(type, 3, outputs, 512));

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "vulkan/matmul_tuning.h"
 #include "vulkan/shaders/include/prefill_params.h"
 
@@ -19,24 +18,37 @@ uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
 bool aligned(Rows rows) { return rows.address % 16 == 0 && rows.stride % 4 == 0; }
 
-MatmulUnit unit_for(ProgramBuilder& builder, DType dtype) {
+// What multiplies, the stem of its shader's name, and the form of x it reads.
+struct Method {
+  enum Kind : uint8_t { kFewRows, kTiles } kind = kTiles;
+  MatmulUnit unit = MatmulUnit::kPlain;  // of kTiles
+  std::string_view module;
+  uint32_t target = kTargetF16;
+};
+
+Method method_for(ProgramBuilder& builder, DType dtype, uint32_t max_rows) {
   const Context& context = builder.context();
-  const MatmulUnit best = best_unit(context.device.info(), !is_quantized(dtype));
-  const MatmulUnit wanted = std::min(best, context.matmul_limit);
-  return wanted == MatmulUnit::kDot && !is_quantized(dtype) ? MatmulUnit::kPlain : wanted;
+  const bool quantised = is_quantized(dtype);
+  if (max_rows < context.matmul_min_rows)
+    return {Method::kFewRows, {}, "matmul_few", quantised ? kTargetQ8 : kTargetF32};
+  const MatmulUnit best = best_unit(context.device.info(), !quantised);
+  switch (std::min(best, context.matmul_limit)) {
+    case MatmulUnit::kCooperative:
+      return {Method::kTiles, MatmulUnit::kCooperative, "matmul_coop", kTargetF16};
+    case MatmulUnit::kDot:
+      if (quantised) return {Method::kTiles, MatmulUnit::kDot, "matmul_dot", kTargetQ8};
+      break;
+    case MatmulUnit::kPlain: break;
+  }
+  return {Method::kTiles, MatmulUnit::kPlain, "matmul", kTargetF16};
 }
 
-std::string_view module_stem(MatmulUnit unit) {
-  switch (unit) {
-    case MatmulUnit::kCooperative: return "matmul_coop";
-    case MatmulUnit::kDot: return "matmul_dot";
-    case MatmulUnit::kPlain: return "matmul";
-  }
-  return {};
-}
+// Rows that matmul_few.comp multiplies at once: each takes registers.
+uint32_t few_rows_together(uint32_t max_rows) { return std::min(max_rows, 8u); }
 
 uint32_t source_of(const MatvecInput& input) {
   if (input.gated) return kSourceGeglu;
+  if (input.add) return kSourceAddNorm;
   return input.norm != 0 ? kSourceNorm : kSourceCopy;
 }
 
@@ -45,17 +57,27 @@ struct Prepared {
   VkDeviceAddress x = 0, scale = 0;
 };
 
-Prepared prepare_rows(ProgramBuilder& builder, const MatvecInput& input, MatmulUnit unit,
+size_t row_size(uint32_t target, uint32_t width) {
+  return size_t{width} * (target == kTargetQ8 ? 1 : target == kTargetF16 ? 2 : 4);
+}
+size_t row_scale_size(uint32_t target, uint32_t width) {
+  return target == kTargetQ8 ? width / kGroup * 8 : 4;
+}
+
+Prepared prepare_rows(ProgramBuilder& builder, const MatvecInput& input, const Method& method,
                       uint32_t width) {
-  const bool int8 = unit == MatmulUnit::kDot;
-  const uint32_t largest_tile = matmul_tiles(unit)[0].m;
-  const size_t rows = size_t{divide_up(input.max_rows, largest_tile)} * largest_tile;
+  const uint32_t tile = method.kind == Method::kTiles ? matmul_tiles(method.unit)[0].m
+                                                      : few_rows_together(input.max_rows);
+  const size_t rows = size_t{divide_up(input.max_rows, tile)} * tile;
   const Prepared prepared = {
-      builder.scratch(Scratch::kMatmulX, rows * width * (int8 ? 1 : 2)),
-      builder.scratch(Scratch::kMatmulScale, rows * (int8 ? width / kGroup * 8 : 4))};
+      builder.scratch(Scratch::kMatmulX, rows * row_size(method.target, width)),
+      builder.scratch(Scratch::kMatmulScale, rows * row_scale_size(method.target, width))};
   const PrepareRowsParams push{.batch = builder.batch(),
                                .x = input.x.address,
                                .weight = input.norm,
+                               .add = input.add ? input.add->y : 0,
+                               .add_norm = input.add ? input.add->weight : 0,
+                               .sum = input.sum.address,
                                .y = prepared.x,
                                .scale = prepared.scale,
                                .width = width,
@@ -66,7 +88,7 @@ Prepared prepare_rows(ProgramBuilder& builder, const MatvecInput& input, MatmulU
       builder.pipeline("prepare_rows",
                        {{kSpecWorkgroup, builder.context().tuning.norm_workgroup},
                         {kSpecSource, source_of(input)},
-                        {kSpecTarget, int8 ? kTargetQ8 : kTargetF16},
+                        {kSpecTarget, method.target},
                         {kSpecRowKind, input.row_kind}},
                        sizeof push);
   builder.dispatch(pipeline, push, {input.max_rows, 1, 1},
@@ -112,54 +134,92 @@ void reduce_splits(ProgramBuilder& builder, const MatvecInput& input, const Matm
                    {"reduce", uint64_t{4} * (splits + 1) * outputs * input.max_rows, 0});
 }
 
-// Matrices of one type.
-void dispatch_matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
-                     std::span<const Matrix> matrices, Rows target) {
-  const Matrix& first = matrices[0];
-  const MatmulUnit unit = unit_for(builder, first.dtype);
-  const Prepared prepared = prepare_rows(builder, input, unit, first.cols);
+// A product of matrices of one type as both kinds of shader take it.
+struct Product {
+  const Method& method;
+  std::span<const Matrix> matrices;
   MatmulParams push{};
+  DispatchCost cost;
+
+  uint32_t outputs() const { return push.n_end[2]; }
+  std::string module() const {
+    return fmt::format("{}_{}", method.module, dtype_name(matrices[0].dtype));
+  }
+};
+
+Product product_of(ProgramBuilder& builder, const MatvecInput& input, const Method& method,
+                   std::span<const Matrix> matrices, Rows target) {
+  const Matrix& first = matrices[0];
+  const Prepared prepared = prepare_rows(builder, input, method, first.cols);
+  Product product{method, matrices, {}, {}};
+  MatmulParams& push = product.push;
   push.batch = builder.batch();
   push.x = prepared.x;
   push.scale = prepared.scale;
+  push.y = target.address;
+  push.y_stride = target.stride;
   push.k = first.cols;
   push.row_size = first.row_size;
   uint32_t outputs = 0;
-  uint64_t bytes = 0;
   for (size_t i = 0; i < 3; ++i) {
     push.w[i] = matrices[std::min(i, matrices.size() - 1)].address;
     if (i < matrices.size()) {
       outputs += matrices[i].rows;
-      bytes += matrices[i].size();
+      product.cost.bytes += matrices[i].size();
     }
     push.n_end[i] = outputs;
   }
+  product.cost.operations = 2 * uint64_t{input.max_rows} * outputs * first.cols;
+  return product;
+}
+
+void dispatch_few_rows(ProgramBuilder& builder, const MatvecInput& input, const Product& product) {
+  constexpr uint32_t kWorkgroup = 128;
+  const Context& context = builder.context();
+  const uint32_t rows = few_rows_together(input.max_rows);
+  const FewRowsShape shape = choose_few_rows(context.units(), context.subgroup(), product.outputs(),
+                                             product.push.k / kGroup);
+  const uint32_t tile = kWorkgroup / shape.lanes * shape.outputs;
+  const Pipeline& pipeline = builder.pipeline(product.module(),
+                                              {{kSpecWorkgroup, kWorkgroup},
+                                               {kSpecTileM, rows},
+                                               {kSpecTileN, tile},
+                                               {kSpecPartN, shape.outputs},
+                                               {kSpecFewLanes, shape.lanes},
+                                               {kSpecFewUnroll, shape.unroll},
+                                               {kSpecRowKind, prepared_kind(input.row_kind)}},
+                                              sizeof product.push);
+  builder.dispatch(pipeline, product.push,
+                   {divide_up(input.max_rows, rows), divide_up(product.outputs(), tile), 1},
+                   product.cost);
+}
+
+void dispatch_tiles(ProgramBuilder& builder, const MatvecInput& input, const Product& product) {
   Context& context = builder.context();
-  const auto [tile, splits] = choose_matmul(context.device.info(), context.units(), unit,
-                                            {input.max_rows, outputs, first.cols});
-  push.y = target.address;
-  push.y_stride = target.stride;
-  push.k_split = divide_up(divide_up(first.cols, splits), tile.k) * tile.k;
+  MatmulParams push = product.push;
+  const uint32_t outputs = product.outputs();
+  const Rows target = {push.y, push.y_stride};
+  const auto [tile, splits] = choose_matmul(context.device.info(), context.units(),
+                                            product.method.unit, {input.max_rows, outputs, push.k});
+  push.k_split = divide_up(divide_up(push.k, splits), tile.k) * tile.k;
   if (splits > 1) {
     push.split_size = input.max_rows * outputs;
     push.y =
         builder.scratch(Scratch::kMatmulSplits, size_t{splits} * push.split_size * sizeof(float));
     push.y_stride = outputs;
   }
-  const Pipeline& pipeline =
-      builder.pipeline(fmt::format("{}_{}", module_stem(unit), dtype_name(first.dtype)),
-                       tile_constants(tile, context.subgroup(), input.row_kind), sizeof push);
+  const Pipeline& pipeline = builder.pipeline(
+      product.module(), tile_constants(tile, context.subgroup(), input.row_kind), sizeof push);
   builder.dispatch(pipeline, push,
                    {divide_up(input.max_rows, tile.m), divide_up(outputs, tile.n), splits},
-                   {label, bytes, 2 * uint64_t{input.max_rows} * outputs * first.cols});
+                   product.cost);
   if (splits > 1) reduce_splits(builder, input, push, splits, target);
 }
 
 }  // namespace
 
-bool use_matmul(ProgramBuilder& builder, const MatvecInput& input,
-                std::span<const Matrix> matrices) {
-  if (input.max_rows < builder.context().matmul_min_rows || !aligned(input.x)) return false;
+bool use_matmul(const MatvecInput& input, std::span<const Matrix> matrices) {
+  if (input.max_rows == 1 || !aligned(input.x)) return false;
   return std::all_of(matrices.begin(), matrices.end(), [](const Matrix& m) {
     return m.dtype != DType::kF32 && m.cols % kGroup == 0;
   });
@@ -167,11 +227,17 @@ bool use_matmul(ProgramBuilder& builder, const MatvecInput& input,
 
 void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target) {
-  TANDEM_CHECK(!input.add, "%d rows with a sum to be made first", static_cast<int>(input.max_rows));
   while (!matrices.empty()) {
     const size_t count = matrices_together(matrices);
-    dispatch_matmul(builder, label, input, matrices.first(count), target);
-    for (const Matrix& m : matrices.first(count)) target.address += m.rows * sizeof(float);
+    const std::span<const Matrix> together = matrices.first(count);
+    const Method method = method_for(builder, together[0].dtype, input.max_rows);
+    Product product = product_of(builder, input, method, together, target);
+    product.cost.label = label;
+    if (method.kind == Method::kFewRows)
+      dispatch_few_rows(builder, input, product);
+    else
+      dispatch_tiles(builder, input, product);
+    for (const Matrix& m : together) target.address += m.rows * sizeof(float);
     matrices = matrices.subspan(count);
   }
 }

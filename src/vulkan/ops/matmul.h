@@ -1,4 +1,5 @@
-// Matrix times many rows, in tiles: see matmul.comp, matmul_dot.comp, matmul_coop.comp.
+// Matrix times several rows: a few at once, see matmul_few.comp, or many in tiles, see matmul.comp,
+// matmul_dot.comp, matmul_coop.comp.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,11 +10,10 @@
 
 namespace tandem::vulkan {
 
-// Whether the product is worth tiles, and lies in memory as they read it.
-bool use_matmul(ProgramBuilder& builder, const MatvecInput& input,
-                std::span<const Matrix> matrices);
+// Whether there are several rows, and lie in memory as these shaders read them.
+bool use_matmul(const MatvecInput& input, std::span<const Matrix> matrices);
 
-// As matvec(). `input.add` must have been made (materialized) before.
+// As matvec().
 void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target);
 

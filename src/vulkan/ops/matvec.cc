@@ -143,9 +143,7 @@ size_t matrices_together(std::span<const Matrix> matrices) {
 
 void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target) {
-  if (use_matmul(builder, input, matrices))
-    return matmul(builder, label, with_sum_made(builder, input, matrices[0].cols), matrices,
-                  target);
+  if (use_matmul(input, matrices)) return matmul(builder, label, input, matrices, target);
   const bool any_float = std::any_of(matrices.begin(), matrices.end(),
                                      [](const Matrix& m) { return is_float(m.dtype); });
   const MatvecInput ready = any_float ? materialize(builder, input, matrices[0].cols) : input;

@@ -1,5 +1,5 @@
-// Makes the rows that a matrix product reads: norm, copy or gated GELU of f32 rows, to scaled f16
-// or int8. One workgroup per row.
+// Makes the rows that a matrix product reads: norm, copy or gated GELU of f32 rows, to scaled f16,
+// int8 or f32. A sum that is still to be made into the rows comes first. One workgroup per row.
 // SPDX-License-Identifier: Apache-2.0
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -28,9 +28,30 @@ vec4 gelu_tanh(vec4 x) {
   return vec4(gelu_tanh(x.x), gelu_tanh(x.y), gelu_tanh(x.z), gelu_tanh(x.w));
 }
 
+float inverse_rms_of(float squares) {
+  return inversesqrt(workgroup_add(squares) / float(p.width) + p.epsilon);
+}
+
+// sum = x + add / rms(add) * add_norm; returns 1 / rms(sum).
+float make_sum(QuadArray x, QuadArray add, QuadArray sum) {
+  float squares = 0.0;
+  for (uint i = gl_LocalInvocationIndex; i < p.width / 4; i += kWorkgroup)
+    squares += dot(add.at[i], add.at[i]);
+  const float inverse_rms = inverse_rms_of(squares);
+  squares = 0.0;
+  for (uint i = gl_LocalInvocationIndex; i < p.width / 4; i += kWorkgroup) {
+    const vec4 v = x.at[i] + add.at[i] * inverse_rms * QuadArray(p.add_norm).at[i];
+    sum.at[i] = v;
+    squares += dot(v, v);
+  }
+  workgroup_barrier();
+  return inverse_rms_of(squares);
+}
+
 // Elements 4i .. 4i+3 of the row.
 vec4 source(QuadArray x, uint i, float inverse_rms) {
-  if (kSource == kSourceNorm) return x.at[i] * inverse_rms * QuadArray(p.weight).at[i];
+  if (kSource == kSourceNorm || kSource == kSourceAddNorm)
+    return x.at[i] * inverse_rms * QuadArray(p.weight).at[i];
   if (kSource == kSourceGeglu) return gelu_tanh(x.at[i]) * x.at[p.width / 4 + i];
   return x.at[i];
 }
@@ -83,6 +104,12 @@ void write_q8(uint row, QuadArray x, float inverse_rms) {
   }
 }
 
+void write_f32(uint row, QuadArray x, float inverse_rms) {
+  QuadArray y = QuadArray(p.y + 4 * uint64_t(row) * p.width);
+  for (uint i = gl_LocalInvocationIndex; i < p.width / 4; i += kWorkgroup)
+    y.at[i] = source(x, i, inverse_rms);
+}
+
 void main() {
   const uint row = gl_WorkGroupID.x;
   Batch batch = Batch(p.batch);
@@ -94,10 +121,16 @@ void main() {
     float squares = 0.0;
     for (uint i = gl_LocalInvocationIndex; i < p.width / 4; i += kWorkgroup)
       squares += dot(x.at[i], x.at[i]);
-    inverse_rms = inversesqrt(workgroup_add(squares) / float(p.width) + p.epsilon);
+    inverse_rms = inverse_rms_of(squares);
+  } else if (kSource == kSourceAddNorm) {
+    QuadArray sum = QuadArray(p.sum + 4 * uint64_t(from) * p.x_stride);
+    inverse_rms = make_sum(x, QuadArray(p.add + 4 * uint64_t(from) * p.x_stride), sum);
+    x = sum;
   }
   if (kTarget == kTargetF16)
     write_f16(row, x, inverse_rms);
-  else
+  else if (kTarget == kTargetQ8)
     write_q8(row, x, inverse_rms);
+  else
+    write_f32(row, x, inverse_rms);
 }

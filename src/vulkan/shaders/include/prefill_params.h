@@ -14,25 +14,28 @@ namespace tandem::vulkan {
 #endif
 
 // prepare_rows.comp: what a row is made of, and what it becomes.
-TANDEM_CONSTANT kSourceNorm = 0;   // x / rms(x) * w
-TANDEM_CONSTANT kSourceCopy = 1;   // x
-TANDEM_CONSTANT kSourceGeglu = 2;  // gelu_tanh(x[0, n)) * x[n, 2n)
-TANDEM_CONSTANT kTargetF16 = 0;    // y * scale = row, f16, scale a power of two per row
-TANDEM_CONSTANT kTargetQ8 = 1;     // int8 y, per 32 elements a scale and the scaled sum
+TANDEM_CONSTANT kSourceNorm = 0;     // x / rms(x) * w
+TANDEM_CONSTANT kSourceCopy = 1;     // x
+TANDEM_CONSTANT kSourceGeglu = 2;    // gelu_tanh(x[0, n)) * x[n, 2n)
+TANDEM_CONSTANT kSourceAddNorm = 3;  // sum / rms(sum) * w, sum = x + add / rms(add) * add_norm
+TANDEM_CONSTANT kTargetF16 = 0;      // y * scale = row, f16, scale a power of two per row
+TANDEM_CONSTANT kTargetQ8 = 1;       // int8 y, per 32 elements a scale and the scaled sum
+TANDEM_CONSTANT kTargetF32 = 2;      // y = row, without scale
 
 struct PrepareRowsParams {
   uint64_t batch;
-  uint64_t x;       // f32 [rows, x_stride]
-  uint64_t weight;  // f32 [width]; kSourceNorm
-  uint64_t y;       // [rows, width]
-  uint64_t scale;   // kTargetF16: f32 [rows]; kTargetQ8: vec2 [rows, width / 32]
+  uint64_t x;                   // f32 [rows, x_stride]
+  uint64_t weight;              // f32 [width]; of norms
+  uint64_t add, add_norm, sum;  // kSourceAddNorm; rows lie as those of x
+  uint64_t y;                   // [rows, width]
+  uint64_t scale;               // kTargetF16: f32 [rows]; kTargetQ8: vec2 [rows, width / 32]
   uint width, x_stride;
   float epsilon;
   uint reserved;  // C++ sizes are multiples of 8
 };
 
-// matmul.comp, matmul_coop.comp, matmul_dot.comp: y[rows, sum of n] = x[rows, k] * w[n, k], for up
-// to three matrices of one format whose outputs lie side by side.
+// matmul.comp, matmul_coop.comp, matmul_dot.comp, matmul_few.comp: y[rows, sum of n] = x[rows, k] *
+// w[n, k], for up to three matrices of one format whose outputs lie side by side.
 struct MatmulParams {
   uint64_t batch;
   uint64_t x;  // as prepare_rows.comp writes it, [rows, k]
@@ -43,7 +46,7 @@ struct MatmulParams {
   uint k;
   uint row_size;  // bytes of a row of w
   uint y_stride;
-  uint k_split;     // k of one split: a multiple of the k tile
+  uint k_split;     // k of one split: a multiple of the k tile; not of matmul_few.comp
   uint split_size;  // elements of y between splits
 };
 
@@ -81,6 +84,8 @@ TANDEM_CONSTANT kSpecPartN = 5;
 TANDEM_CONSTANT kSpecMatrixM = 6;  // matmul_coop: of one matrix operation
 TANDEM_CONSTANT kSpecMatrixN = 7;
 TANDEM_CONSTANT kSpecMatrixK = 8;
+TANDEM_CONSTANT kSpecFewLanes = 6;  // matmul_few: invocations that share a row of weights
+TANDEM_CONSTANT kSpecFewUnroll = 7;
 TANDEM_CONSTANT kSpecGroup = 3;  // attention: query heads of a KV head
 
 #undef TANDEM_CONSTANT

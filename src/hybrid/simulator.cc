@@ -104,8 +104,7 @@ TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work
 class Machine {
  public:
   Machine(const CostTable& table, const TaskList& list)
-      : table_(table),
-        list_(list),
+      : list_(list),
         contention_(table),
         running_(table.devices.size()),
         demands_(table.devices.size()),
@@ -205,7 +204,6 @@ class Machine {
 
   void make_ready(size_t task) { ready_[list_.tasks[task].segment.device].push_back(task); }
 
-  const CostTable& table_;
   const TaskList& list_;
   ContentionModel contention_;
   std::vector<Running> running_;           // per device
@@ -279,9 +277,10 @@ Json trace_of(const Simulation& simulation, const CostTable& table) {
                       {"tid", device},
                       {"args", {{"name", table.devices[device].name + " (predicted)"}}}});
   for (const SimulatedSpan& span : simulation.spans) {
-    const std::string first = node_name(table.model, span.segment.first);
-    const std::string last = node_name(table.model, span.segment.end - 1);
-    events.push_back({{"name", first == last ? first : first + " to " + last},
+    std::string name = node_name(table.model, span.segment.first);
+    if (span.segment.end > span.segment.first + 1)
+      name += " to " + node_name(table.model, span.segment.end - 1);
+    events.push_back({{"name", name},
                       {"ph", "X"},
                       {"pid", 0},
                       {"tid", span.segment.device},

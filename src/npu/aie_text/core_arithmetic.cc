@@ -9,7 +9,6 @@
 namespace tandem::npu {
 
 using mlir::Attribute;
-using mlir::Operation;
 using mlir::ValueId;
 
 namespace {

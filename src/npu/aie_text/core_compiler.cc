@@ -8,7 +8,6 @@
 
 namespace tandem::npu {
 
-using mlir::Operation;
 using mlir::ValueId;
 
 namespace {

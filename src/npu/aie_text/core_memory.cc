@@ -7,7 +7,6 @@
 namespace tandem::npu {
 
 using mlir::Attribute;
-using mlir::Operation;
 using mlir::ValueId;
 
 std::vector<int64_t> CoreCompiler::strides_of(const mlir::Type& type) const {

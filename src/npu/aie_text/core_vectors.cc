@@ -7,7 +7,6 @@
 namespace tandem::npu {
 
 using mlir::Attribute;
-using mlir::Operation;
 
 namespace {
 

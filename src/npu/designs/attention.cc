@@ -16,7 +16,7 @@ ProjectionKernels declare_projection_kernels(DesignWriter& writer, const Project
   const bool exact = weights.scales == ScaleMode::kExact;
   const W4A8Shape shape = {layout.row_groups, weights.groups_per_tile(),
                            weights.tile_rows / weights.multiply_columns, layout.accumulators};
-  const ProjectionKernels kernels = {
+  ProjectionKernels kernels = {
       fmt::format("w4a8_{}_n{}", exact ? "exact" : "integer", weights.multiply_columns),
       fmt::format("w4a8_flush_{}", exact ? "exact" : "integer"), pack_shape(shape)};
   const std::string tile = memref_of(weights.tile_size(), "i8");
@@ -43,9 +43,9 @@ void write_projection_constants(DesignWriter& writer, const ProjectionLayout& la
 
 SequenceTypes begin_projection_sequence(DesignWriter& writer, const ProjectionLayout& layout,
                                         const std::string& name) {
-  const SequenceTypes types = {memref_of(layout.weights.weights_size() / kWordSize, "i32"),
-                               memref_of(layout.activations_size() / kWordSize, "i32"),
-                               memref_of(layout.results_size() / kWordSize, "i32")};
+  SequenceTypes types = {memref_of(layout.weights.weights_size() / kWordSize, "i32"),
+                         memref_of(layout.activations_size() / kWordSize, "i32"),
+                         memref_of(layout.results_size() / kWordSize, "i32")};
   writer.line(0, "aie.runtime_sequence @{}(%weights : {}, %activations : {}, %results : {}) {{",
               name, types.weights, types.activations, types.results);
   return types;

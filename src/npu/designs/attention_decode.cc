@@ -162,8 +162,8 @@ class DecodeDesign {
                                              .offset = stream * stream_words,
                                              .length = stream_words,
                                              .dimensions = {}});
-    const std::vector<std::string> tasks = receive_results(
-        writer_, layout_, types.results, [this](uint32_t column) { return results_fifo(column); });
+    const std::vector<std::string> tasks =
+        receive_results(writer_, layout_, types.results, results_fifo);
     for (const std::string& task : tasks) writer_.await(task);
     writer_.line(0, "}}");
   }

@@ -151,8 +151,8 @@ class PrefillDesign {
 
   void write_sequence() {
     const SequenceTypes types = begin_projection_sequence(writer_, layout_, sequence_name());
-    const std::vector<std::string> tasks = receive_results(
-        writer_, layout_, types.results, [this](uint32_t column) { return results_fifo(column); });
+    const std::vector<std::string> tasks =
+        receive_results(writer_, layout_, types.results, results_fifo);
     for (uint32_t row = 0; row < kCoreRows; ++row) send_activations(row, types.activations);
     for (uint32_t column = 0; column < weights_.columns; ++column)
       send_weights(column, types.weights);

@@ -35,15 +35,12 @@ AddressRun run_at(const BufferDescriptor& d, uint32_t position, uint32_t limit) 
   }
   const uint64_t before = d.pad_before[0];
   uint64_t available = 0;
-  if (outer_padding) {
+  if (outer_padding || (size0 != 0 && index[0] >= before + size0)) {
     run.padding = true;
     available = row_end - index[0];
   } else if (index[0] < before) {
     run.padding = true;
     available = before - index[0];
-  } else if (size0 != 0 && index[0] >= before + size0) {
-    run.padding = true;
-    available = row_end - index[0];
   } else {
     words += (index[0] - before) * d.dimensions[0].stride;
     run.offset = words * 4;

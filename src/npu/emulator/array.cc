@@ -164,16 +164,16 @@ DmaChannel& Array::channel_at(TileCoordinate tile, DmaDirection direction, int i
     throw Error(ErrorCode::kInvalidFile,
                 fmt::format("{}: tile {} has no {} channel {}", design_.source_name, to_text(tile),
                             to_text(direction), index));
-  return channels_[static_cast<size_t>(state.first_channel +
-                                       (direction == DmaDirection::kMM2S ? count : 0) + index)];
+  const int channel = state.first_channel + (direction == DmaDirection::kMM2S ? count : 0) + index;
+  return channels_[static_cast<size_t>(channel)];
 }
 
 // The two ends of a tile's control port follow its DMA channels.
 DmaChannel& Array::control_port(TileCoordinate tile, DmaDirection direction) {
   const TileState& state = tile_at(tile);
   const auto count = static_cast<int>(geometry_->tile(state.kind).channels);
-  return channels_[static_cast<size_t>(state.first_channel + 2 * count +
-                                       (direction == DmaDirection::kMM2S ? 1 : 0))];
+  const int channel = state.first_channel + 2 * count + (direction == DmaDirection::kMM2S ? 1 : 0);
+  return channels_[static_cast<size_t>(channel)];
 }
 
 DmaChannel& Array::stream_end(const StreamPort& port, DmaDirection direction) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "npu/emulator/array.h"
@@ -25,7 +26,7 @@ void Array::check_buffers(std::span<HostBuffer> buffers) {
 }
 
 void Array::close_phase(const std::string& name) {
-  const auto cycles = static_cast<uint64_t>(now_ - phase_began_ + 0.5);
+  const auto cycles = static_cast<uint64_t>(std::llround(now_ - phase_began_));
   phase_began_ = now_;
   if (cycles == 0) return;
   for (PhaseTime& phase : phases_) {
@@ -96,7 +97,7 @@ Cycles Array::execute(const ControllerInstruction& instruction) {
       load_device(instruction.device);
       return timing_.reconfigure_seconds * timing_.clock_hz;
     }
-    case Kind::kPreempt: return timing_.sync;
+    case Kind::kPreempt:
     case Kind::kSync: return timing_.sync;
   }
   return 0;

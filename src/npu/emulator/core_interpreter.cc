@@ -396,11 +396,12 @@ bool Array::step_cascade(CoreState& core, int index, const Instruction& instruct
   if (!put && !get_cascade(index, word)) return false;
   for (int lane = 0; lane < instruction.immediate; ++lane) {
     std::byte* at = word.data() + lane * bytes;
+    const int number = (put ? instruction.a : instruction.destination) + lane;
+    int64_t& value = core.registers[static_cast<size_t>(number)];
     if (put)
-      store_scalar(at, core.registers[static_cast<size_t>(instruction.a + lane)], instruction.type);
+      store_scalar(at, value, instruction.type);
     else
-      core.registers[static_cast<size_t>(instruction.destination + lane)] =
-          load_scalar(at, instruction.type);
+      value = load_scalar(at, instruction.type);
   }
   return !put || put_cascade(index, word);
 }

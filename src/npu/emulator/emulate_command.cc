@@ -111,6 +111,7 @@ EmulateReport run_emulate(const EmulateRequest& request, const KernelTable& kern
   const Design design = load_design(request);
   std::vector<std::string> contents = load_arguments(request, design);
   std::vector<HostBuffer> buffers;
+  buffers.reserve(contents.size());
   for (std::string& bytes : contents)
     buffers.push_back({std::as_writable_bytes(std::span(bytes)), bytes.size()});
   EmulateReport report = run(design, request, kernels, buffers, true);

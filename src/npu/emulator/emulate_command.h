@@ -28,6 +28,7 @@ struct EmulateRequest {
   double wall_seconds_limit = 600;
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): see EmulationResult
 struct EmulateReport {
   std::string text;
   Json json;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "npu/emulator/array.h"
@@ -107,7 +108,7 @@ EmulationResult Array::run(std::span<const ControllerInstruction> sequence,
 
 EmulationResult Array::make_result(Cycles elapsed) {
   EmulationResult result;
-  result.cycles = static_cast<uint64_t>(elapsed + 0.5);
+  result.cycles = static_cast<uint64_t>(std::llround(elapsed));
   result.seconds = elapsed / timing_.clock_hz;
   result.launch_seconds = timing_.launch_seconds;
   result.phases = phases_;

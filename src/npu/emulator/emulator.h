@@ -47,6 +47,7 @@ struct BoundShares {
   double controller = 0;   // executing instructions rather than waiting
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): the JSON library's moves only assert
 struct EmulationResult {
   uint64_t cycles = 0;  // from the first instruction to the end of the sequence
   double seconds = 0;   // the same at the array clock, without the launch

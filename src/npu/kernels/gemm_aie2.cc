@@ -70,11 +70,13 @@ struct Gemm {
 }  // namespace
 
 // One exported kernel; m, k, n are the tile's sizes.
+// NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in them
 #define TANDEM_GEMM(symbol, r, s, t, In, Out)                                                   \
   void symbol(const In* a, const In* b, Out* c, int32_t m, int32_t k, int32_t n) {              \
     Gemm<r, s, t, In, Out>{a, b, c, static_cast<unsigned>(k) / s, static_cast<unsigned>(n) / t} \
         .run(static_cast<unsigned>(m) / r);                                                     \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 
 extern "C" {
 

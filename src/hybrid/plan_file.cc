@@ -43,10 +43,8 @@ struct Rule {
 // Takes one document apart.
 class PlanReader {
  public:
-  PlanReader(const Json& document, const std::string& file_name, const ModelConfig& config)
-      : root_(document, file_name),
-        layer_count_(static_cast<uint32_t>(config.layers.size())),
-        nodes_(forward_pass(layer_count_)) {}
+  PlanReader(const JsonPlace& place, uint32_t layer_count)
+      : root_(place), layer_count_(layer_count), nodes_(forward_pass(layer_count)) {}
 
   Plan read() {
     root_.allow_only({"model", "devices", "chunk", "pipeline_depth", "kv", "prefill", "decode"});
@@ -254,11 +252,17 @@ std::string format_phase(const Plan& plan, const std::vector<uint32_t>& devices,
 }  // namespace
 
 Plan parse_plan(std::string_view json, const std::string& file_name, const ModelConfig& config) {
-  return PlanReader(parse_json(json, file_name), file_name, config).read();
+  const Json document = parse_json(json, file_name);
+  return plan_at(JsonPlace(document, file_name), static_cast<uint32_t>(config.layers.size()));
 }
 
 Plan read_plan(const std::filesystem::path& path, const ModelConfig& config) {
-  return PlanReader(read_json(path), path.string(), config).read();
+  const Json document = read_json(path);
+  return plan_at(JsonPlace(document, path.string()), static_cast<uint32_t>(config.layers.size()));
+}
+
+Plan plan_at(const JsonPlace& place, uint32_t layer_count) {
+  return PlanReader(place, layer_count).read();
 }
 
 std::string format_plan(const Plan& plan, const ModelConfig& config) {

@@ -19,15 +19,17 @@ namespace {
 constexpr double kNegligibleUs = 1e-9;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// A segment for an item. First what no other device disturbs, then the nodes.
+// A segment for an item. First what no other device disturbs, then the nodes, then handing over
+// what others go on with.
 struct Task {
   uint32_t item = 0;
   PlanSegment segment;
-  double fixed_us = 0;  // the hand-over, the launch, the host's work for the step
+  double fixed_us = 0;    // the launch, the host's work for the step, taking over
+  double release_us = 0;  // handing over
   std::vector<NodeTime> nodes;
 
   double alone_us() const {
-    double sum = fixed_us;
+    double sum = fixed_us + release_us;
     for (const NodeTime& node : nodes) sum += node.us;
     return sum;
   }
@@ -90,7 +92,13 @@ TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work
     uint32_t from = kNoDevice;
     for (const PlanSegment& segment : segments) {
       const NodeKind before = kinds[segment.first == 0 ? 0 : segment.first - 1];
-      Task task{list.items, segment, entry_us(table, from, segment.device, before, step), {}};
+      Task task{list.items, segment, entry_us(table, from, segment.device, before, step), 0, {}};
+      if (from != kNoDevice) {
+        const double at_source = source_share(table, from, segment.device) *
+                                 hand_over_us(table, from, segment.device, before, step);
+        task.fixed_us -= at_source;
+        list.tasks.back().release_us = at_source;
+      }
       for (uint32_t i = segment.first; i < segment.end; ++i)
         task.nodes.push_back(times.of(segment.device, kinds[i]));
       list.tasks.push_back(std::move(task));
@@ -135,7 +143,7 @@ class Machine {
     double left_us = 0;    // of the current piece, at full speed
     NodeTime piece;        // no bytes while fixed
     double start_us = 0;
-    bool fixed = true;
+    bool fixed = true, releasing = false;
   };
 
   // Every idle device takes the task that has been ready longest.
@@ -144,7 +152,7 @@ class Machine {
       if (running_[d].task != nullptr || ready_[d].empty()) continue;
       const Task& task = list_.tasks[ready_[d].front()];
       ready_[d].pop_front();
-      running_[d] = Running{&task, 0, task.fixed_us, {}, now_, true};
+      running_[d] = Running{&task, 0, task.fixed_us, {}, now_};
       skip_empty(running_[d]);
     }
   }
@@ -157,6 +165,9 @@ class Machine {
       slot.fixed = false;
       result_.bytes[slot.task->segment.device] += slot.piece.bytes;
     }
+    if (slot.left_us > kNegligibleUs || slot.releasing) return;
+    slot.releasing = slot.fixed = true;
+    slot.left_us = slot.task->release_us;
   }
 
   // To the next end of a piece, at the speeds that hold until then.
@@ -182,7 +193,7 @@ class Machine {
     size_t count = 0;
     for (size_t d = 0; d < running_.size(); ++d) {
       Running& slot = running_[d];
-      if (slot.task == nullptr || slot.left_us > kNegligibleUs) continue;
+      if (slot.task == nullptr || slot.left_us > kNegligibleUs || !slot.releasing) continue;
       finish(slot);
       slot.task = nullptr;
       ++count;

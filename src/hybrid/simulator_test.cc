@@ -58,6 +58,20 @@ TEST(Simulator, OverlapsChunksThatAreInFlight) {
   EXPECT_DOUBLE_EQ(simulate(table, split_plan(), prompt(4, 2)).us, 30 + 4 * 40 + 20);
 }
 
+// Nodes take 10 us on both, 30 on each device for a chunk, and a hand-over 8.
+TEST(Simulator, ADeviceWithMemoryOfItsOwnCopiesWhatIsHandedOver) {
+  CostTable table = two_devices(10, 10, 0);
+  table.edges[0][1] = {8, 0};
+  const auto busy_us = [&](uint32_t pool0, uint32_t pool1) {
+    table.devices[0].pool = pool0;
+    table.devices[1].pool = pool1;
+    return simulate(table, split_plan(), prompt(1, 2)).busy_us;
+  };
+  EXPECT_THAT(busy_us(0, 1), testing::ElementsAre(30, 38));
+  EXPECT_THAT(busy_us(1, 0), testing::ElementsAre(38, 30));
+  EXPECT_THAT(busy_us(1, 2), testing::ElementsAre(34, 34));
+}
+
 TEST(Simulator, SharesBandwidthWhileBothStream) {
   // Every node streams at the full 10 bytes a microsecond of its device.
   CostTable table = two_devices(10, 10, 100);

@@ -36,11 +36,21 @@ NodeTime node_time(const CostTable& table, uint32_t device, NodeKind kind, Phase
   return table.devices[device].node(kind).phase(phase).at(rows, step.position);
 }
 
+double hand_over_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
+                    const WorkStep& step) {
+  return table.edges[from][to].us(handed_over(table.model, before, step.rows));
+}
+
+double source_share(const CostTable& table, uint32_t from, uint32_t to) {
+  const auto copies = [&](uint32_t device) { return table.devices[device].pool != 0 ? 1.0 : 0.0; };
+  return copies(from) > 0 ? copies(from) / (copies(from) + copies(to)) : 0;
+}
+
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step) {
   const double launch = table.devices[to].launch_us;
   if (from == kNoDevice) return table.step_us + launch;
-  return table.edges[from][to].us(handed_over(table.model, before, step.rows)) + launch;
+  return hand_over_us(table, from, to, before, step) + launch;
 }
 
 }  // namespace tandem

@@ -43,4 +43,10 @@ inline constexpr uint32_t kNoDevice = UINT32_MAX;
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step);
 
+// The hand-over alone, and the share of it that keeps `from` busy, not `to`: a device with memory
+// of its own copies what it hands over, and what it takes.
+double hand_over_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
+                    const WorkStep& step);
+double source_share(const CostTable& table, uint32_t from, uint32_t to);
+
 }  // namespace tandem

@@ -9,7 +9,9 @@
 #include <mutex>
 #include <thread>
 #include <tuple>
+#include <utility>
 
+#include "backend/phase_name.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -81,6 +83,7 @@ class NpuBackendImpl final : public NpuBackend {
   Artifact make_artifact(const DesignRequest& request, const EmittedDesign& emitted) const;
   void drive() noexcept;
   RunResult run(const NpuProgram& program) noexcept;
+  std::string reason_of(const RunResult& result) const;
 
   NpuOptions options_;
   const Geometry* geometry_ = nullptr;
@@ -92,7 +95,7 @@ class NpuBackendImpl final : public NpuBackend {
   std::map<DesignKey, ProjectionDesign> designs_;
   mutable std::map<DesignKey, Support> support_;
   bool has_requantized_ = false;
-  std::mutex device_mutex_;  // held while the device is used: by a run, or by setting up
+  mutable std::mutex device_mutex_;  // held while the device is used: by a run, or by setting up
   std::array<NpuOpCounters, 4> counters_{};  // by counter_index; under device_mutex_
 
   mutable std::mutex mutex_;  // guards what follows
@@ -129,8 +132,8 @@ void NpuBackendImpl::log_use() const {
   for (const NpuOpCounters& use : counters()) {
     std::string line = fmt::format(
         "{} {} in {}: {} rows in {} runs; host {:.1f} ms (norms, int8 activations, sums)",
-        info_.name, op_info(use.op).name, use.phase == Phase::kDecode ? "decode" : "prefill",
-        use.rows, use.runs, use.host_us / 1e3);
+        info_.name, op_info(use.op).name, phase_name(use.phase), use.rows, use.runs,
+        use.host_us / 1e3);
     if (fake_ != nullptr)
       line += fmt::format(", emulating {:.1f} ms; predicted: array {:.3f} ms, launches {:.3f} ms",
                           use.device_us / 1e3, use.predicted_array_us / 1e3,
@@ -317,16 +320,23 @@ void NpuBackendImpl::drive() noexcept {
     const bool failed = first_failed_ != UINT64_MAX;
     lock.unlock();
     const RunResult result = failed ? RunResult{} : run(*program);
+    std::string reason = result.status == Status::kDone ? std::string() : reason_of(result);
     lock.lock();
     ++finished_count_;
     if (result.status != Status::kDone) {
       first_failed_ = finished_count_;
       failure_status_ = result.status;
-      failure_ = result.reason;
-      if (fake_ != nullptr && !fake_->complaint().empty()) failure_ += ": " + fake_->complaint();
+      failure_ = std::move(reason);
     }
     finished_.notify_all();
   }
+}
+
+std::string NpuBackendImpl::reason_of(const RunResult& result) const {
+  std::string reason(result.reason);
+  const std::lock_guard lock(device_mutex_);
+  if (fake_ != nullptr && !fake_->complaint().empty()) reason += ": " + fake_->complaint();
+  return reason;
 }
 
 RunResult NpuBackendImpl::run(const NpuProgram& program) noexcept {
@@ -362,6 +372,7 @@ std::string NpuBackendImpl::failure() const {
 
 DeviceCounters NpuBackendImpl::device_counters() const {
   DeviceCounters total;
+  const std::lock_guard lock(device_mutex_);
   for (const NpuOpCounters& counter : counters_)
     total.predicted_seconds += 1e-6 * (counter.predicted_array_us + counter.predicted_launch_us);
   return total;
@@ -369,6 +380,7 @@ DeviceCounters NpuBackendImpl::device_counters() const {
 
 std::vector<NpuOpCounters> NpuBackendImpl::counters() const {
   std::vector<NpuOpCounters> used;
+  const std::lock_guard lock(device_mutex_);
   for (const NpuOpCounters& counter : counters_)
     if (counter.steps > 0) used.push_back(counter);
   return used;

@@ -72,7 +72,7 @@ Support first_no(std::initializer_list<Support> answers) {
 Support supports_op(const VulkanDeviceInfo& device, const OpSpec& spec) {
   if (spec.config == nullptr) return no("the layer's configuration is missing");
   const LayerConfig& c = *spec.config;
-  const Support types = check_types(spec);
+  Support types = check_types(spec);
   const Support hidden = check_width(device, "hidden size", c.hidden);
   switch (spec.op) {
     case Op::kEmbed: return types;

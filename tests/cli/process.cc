@@ -21,7 +21,7 @@ namespace tandem {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kProcessLimit{60}, kScreenLimit{10};
+constexpr std::chrono::seconds kProcessLimit{300}, kScreenLimit{10};
 
 // In the child: never returns.
 [[noreturn]] void execute(const std::vector<std::string>& arguments,

@@ -26,7 +26,7 @@ struct ProcessOptions {
   bool close_output = false;                       // nobody reads its standard output
 };
 
-// Waits for the end, a minute at most.
+// Waits for the end, five minutes at most: a sanitizer on a busy machine is slow.
 Outcome run_tandem(const std::vector<std::string>& arguments, const ProcessOptions& options = {});
 
 std::string read_file(const std::filesystem::path& path);

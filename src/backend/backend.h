@@ -43,7 +43,8 @@ enum class Status : uint8_t {
 
 // What only a device knows of its use, since it was opened.
 struct DeviceCounters {
-  uint64_t memory_used = 0;  // bytes of its own memory in use now; 0: it works in the host's
+  // Bytes of its own memory in use now, as its driver counts them; 0: unknown, or the host's.
+  uint64_t driver_memory = 0;
   // Of an emulated device: how long its programs would have kept the real one busy, by its model.
   double predicted_seconds = 0;
 };

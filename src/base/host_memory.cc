@@ -43,6 +43,8 @@ uint64_t available_host_memory() {
   return available;
 }
 
+uint64_t resident_size() { return read_kib_line("/proc/self/status", "VmRSS"); }
+
 uint64_t peak_resident_size() { return read_kib_line("/proc/self/status", "VmHWM"); }
 
 }  // namespace tandem

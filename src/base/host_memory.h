@@ -10,7 +10,8 @@ namespace tandem {
 // sets a limit. Throws kInternal when /proc/meminfo cannot be read.
 uint64_t available_host_memory();
 
-// Largest resident size this process has had (VmHWM), bytes.
+// Bytes of this process that are resident now (VmRSS), and the most that ever were (VmHWM).
+uint64_t resident_size();
 uint64_t peak_resident_size();
 
 }  // namespace tandem

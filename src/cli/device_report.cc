@@ -88,6 +88,13 @@ std::string summary_row(const std::string& what, double value, bool emulated, do
               predicted > 0 ? fmt::format("{:.2f}", predicted) : "-"});
 }
 
+// Measured by the driver or the operating system, where they say, and what we count.
+std::string memory_row(const std::string& whose, uint64_t measured, uint64_t computed) {
+  return row({"memory of " + whose + ", MiB",
+              measured > 0 ? fmt::format("{:.1f}", mib(measured)) : "-", "-",
+              fmt::format("{:.1f}", mib(computed))});
+}
+
 std::string summary_table(const std::vector<DeviceReport>& reports, const BenchmarkResult& result) {
   std::string text = header({"", "measured", "emulated", "predicted"}, 1);
   bool emulated = false;
@@ -110,14 +117,16 @@ std::string summary_table(const std::vector<DeviceReport>& reports, const Benchm
     if (std::find(seen.begin(), seen.end(), r.name) != seen.end()) continue;
     seen.push_back(r.name);
     const DeviceMemory& m = r.memory;
-    text += summary_row(
-        fmt::format("memory of {}, MiB (weights {:.1f}, cache {:.1f}, activations {:.1f}{})",
-                    r.name, mib(m.weights), mib(m.cache), mib(m.activations),
-                    r.driver_memory > 0
-                        ? fmt::format("; {:.1f} as the driver counts", mib(r.driver_memory))
-                        : ""),
-        mib(m.weights + m.cache + m.activations), false, 0);
+    text += memory_row(fmt::format("{} (weights {:.1f}, cache {:.1f}, activations {:.1f})", r.name,
+                                   mib(m.weights), mib(m.cache), mib(m.activations)),
+                       r.driver_memory, m.total());
   }
+  const HostMemory& host = result.host_memory;
+  text += memory_row(
+      fmt::format(
+          "the host (before loading {:.1f}, weights {:.1f}, cache {:.1f}, activations {:.1f})",
+          mib(host.program), mib(host.weights), mib(host.cache), mib(host.activations)),
+      result.resident, host.total());
   return text;
 }
 
@@ -142,7 +151,7 @@ std::vector<DeviceReport> device_reports(Engine& engine, const BenchmarkResult& 
       report.bandwidth = bandwidths[device];
       report.predicted_seconds = result.use.predicted_seconds[device];
       report.memory = engine.coordinator().device_memory(device);
-      report.driver_memory = backend.device_counters().memory_used;
+      report.driver_memory = backend.device_counters().driver_memory;
       reports.push_back(std::move(report));
     }
   }

@@ -24,7 +24,7 @@ struct DeviceReport {
   double bandwidth = 0;          // bytes per second that its memory gives, measured; 0: unknown
   double predicted_seconds = 0;  // of an emulated device, in place of its busy time
   DeviceMemory memory;
-  uint64_t driver_memory = 0;  // bytes in use as the device's driver counts them; 0: the host's
+  uint64_t driver_memory = 0;  // see DeviceCounters
 };
 
 // `bandwidths` by device, in bytes per second. Phases in which nothing ran are left out.

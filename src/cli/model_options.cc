@@ -31,6 +31,14 @@ std::string phase_report(const Coordinator& coordinator, Phase phase, uint32_t d
                      use.wall_ns > 0 ? 100 * busy / static_cast<double>(use.wall_ns) : 0.0);
 }
 
+// A device with memory of its own: what was computed beside what its driver counts.
+std::string driver_report(const Backend& backend, const DeviceMemory& memory) {
+  const uint64_t used = backend.device_counters().driver_memory;
+  if (used == 0) return {};
+  return fmt::format(": {:.1f} MiB computed, {:.1f} by its driver's count",
+                     mebibytes(memory.total()), mebibytes(used));
+}
+
 }  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
@@ -99,10 +107,16 @@ void report_devices(Engine& engine) {
   const Coordinator& coordinator = engine.coordinator();
   fmt::print(stderr,
              "tandem: weights {:.1f} MiB, cache {:.1f} MiB ({} tokens, {}), activations {:.1f} "
-             "MiB, peak resident {:.1f} MiB\n",
+             "MiB\n",
              mebibytes(coordinator.weight_size()), mebibytes(coordinator.kv_size()),
              engine.options().context, kv_type_name(engine.kv()),
-             mebibytes(coordinator.activation_size()), mebibytes(peak_resident_size()));
+             mebibytes(coordinator.activation_size()));
+  const HostMemory host = engine.host_memory();
+  fmt::print(stderr,
+             "tandem: the host's memory: {:.1f} MiB before loading, {:.1f} of weights, {:.1f} of "
+             "cache, {:.1f} of activations: {:.1f} MiB computed; peak resident {:.1f} MiB\n",
+             mebibytes(host.program), mebibytes(host.weights), mebibytes(host.cache),
+             mebibytes(host.activations), mebibytes(host.total()), mebibytes(peak_resident_size()));
   const DeviceUse total = coordinator.total_use();
   fmt::print(stderr, "tandem: {} edges, {} bytes between devices, {} bytes copied\n", total.edges,
              total.edge_bytes, total.staged_bytes);
@@ -111,11 +125,12 @@ void report_devices(Engine& engine) {
     const DeviceMemory memory = coordinator.device_memory(device);
     fmt::print(stderr,
                "tandem: {} ({}{}): {}; {}; holds {:.1f} MiB of weights, {:.1f} of cache, {:.1f} of "
-               "activations\n",
+               "activations{}\n",
                info.name, info.device, info.emulated ? ", emulated" : "",
                phase_report(coordinator, Phase::kPrefill, device),
                phase_report(coordinator, Phase::kDecode, device), mebibytes(memory.weights),
-               mebibytes(memory.cache), mebibytes(memory.activations));
+               mebibytes(memory.cache), mebibytes(memory.activations),
+               driver_report(*engine.backends()[device], memory));
   }
 }
 

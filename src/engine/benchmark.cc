@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "base/interrupt.h"
 #include "engine/session.h"
 
@@ -148,6 +149,8 @@ BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_
     result.use = std::move(use);
     result.samples_ns.push_back(ns);
   }
+  result.host_memory = engine.host_memory();
+  result.resident = resident_size();
   return result;
 }
 

@@ -37,6 +37,8 @@ struct BenchmarkResult {
   std::vector<uint64_t> samples_ns;  // one per repetition
   std::vector<int32_t> ids;          // generated in the last repetition, by the first sequence
   BenchmarkUse use;
+  HostMemory host_memory;                          // computed
+  uint64_t resident = 0;                           // measured: now, not at its peak
   std::vector<double> samples_per_second() const;  // tokens per second
 };
 

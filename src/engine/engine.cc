@@ -8,6 +8,7 @@
 #include "backend/backends.h"
 #include "base/env.h"
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "engine/plan_choice.h"
@@ -42,6 +43,7 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
   OpenPlan open = open_plan(options_, config_, weights_);
   plan_ = std::move(open.plan);
   backends_ = std::move(open.backends);
+  resident_before_ = resident_size();
   settle_options(open.source);
   std::vector<Backend*> devices;
   for (const auto& backend : backends_) devices.push_back(backend.get());
@@ -55,6 +57,20 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
                    [](const auto& backend) { return backend.get(); });
   }
   coordinator_ = std::make_unique<Coordinator>(config_, weights_, devices, plan_, shape, progress);
+}
+
+HostMemory Engine::host_memory() const {
+  HostMemory memory{resident_before_, 0, 0, coordinator_->activation_size()};
+  for (uint32_t device = 0; device < backends_.size(); ++device) {
+    if (!backends_[device]->info().host_memory) continue;
+    const DeviceMemory held = coordinator_->device_memory(device);
+    memory.weights += held.weights;
+    memory.cache += held.cache;
+  }
+  // Devices on the host's memory share the cache. Of layers that none of them works on, its pages
+  // are never touched.
+  memory.cache = std::min<uint64_t>(memory.cache, coordinator_->kv_size());
+  return memory;
 }
 
 // What the command line and the plan both may say. Saying different things is an error.

@@ -33,6 +33,14 @@ struct EngineOptions {
   std::optional<DType> kv;  // unset: the plan's, else f16
 };
 
+// Bytes in the host's memory, and what they are for.
+struct HostMemory {
+  uint64_t program = 0;  // resident before the model was loaded: code, libraries, drivers
+  uint64_t weights = 0, cache = 0, activations = 0;  // as allocated
+
+  uint64_t total() const { return program + weights + cache + activations; }
+};
+
 // Owns everything the model needs. Not thread-safe.
 class Engine {
  public:
@@ -49,6 +57,7 @@ class Engine {
   const Plan& plan() const { return plan_; }
   Coordinator& coordinator() { return *coordinator_; }
   const std::vector<std::unique_ptr<Backend>>& backends() const { return backends_; }
+  HostMemory host_memory() const;
 
  private:
   void settle_options(const std::string& source);
@@ -63,6 +72,7 @@ class Engine {
   Plan plan_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::unique_ptr<Coordinator> coordinator_;
+  uint64_t resident_before_ = 0;
 };
 
 // The type of -ctk and -ctv: f32, f16 or q8_0. Throws kUsage for another.

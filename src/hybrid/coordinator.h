@@ -39,6 +39,8 @@ struct DeviceMemory {
   size_t weights = 0;
   size_t cache = 0;        // of the layers whose attention it runs
   size_t activations = 0;  // shared pages it uses, and scratch of its own
+
+  size_t total() const { return weights + cache + activations; }
 };
 
 // Not thread-safe. Configuration, weights and backends must outlive it.

@@ -90,6 +90,21 @@ Memory::~Memory() {
   vkDestroyCommandPool(device_.handle(), pool_, nullptr);
 }
 
+uint64_t Memory::used_by_driver() const {
+  if (!device_.info().memory_budget) return 0;
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{};
+  budget.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT;
+  VkPhysicalDeviceMemoryProperties2 memory{};
+  memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2;
+  memory.pNext = &budget;
+  vkGetPhysicalDeviceMemoryProperties2(device_.physical(), &memory);
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < types_.memoryHeapCount; ++i)
+    if ((types_.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) != 0)
+      sum += budget.heapUsage[i];
+  return sum;
+}
+
 std::string Memory::why_not_fit(size_t size, std::string_view purpose) const {
   const size_t left = budget_ - std::min(used_, budget_);
   if (size <= left) return {};

@@ -76,6 +76,8 @@ class Memory {
   size_t max_allocation() const { return max_allocation_; }
   size_t budget() const { return budget_; }
   size_t used() const { return used_; }
+  // What the driver says this process uses, its own needs included; 0 where it does not say.
+  uint64_t used_by_driver() const;
   // Empty when `size` more bytes fit, else a sentence with the numbers.
   std::string why_not_fit(size_t size, std::string_view purpose) const;
 

@@ -111,7 +111,9 @@ class VulkanBackend : public Backend {
     return context_.memory.budget() - std::min(context_.memory.budget(), context_.memory.used());
   }
   double measure_read_bandwidth() override;
-  DeviceCounters device_counters() const override { return {context_.memory.used(), 0}; }
+  DeviceCounters device_counters() const override {
+    return {info_.host_memory ? 0 : context_.memory.used_by_driver(), 0};
+  }
   std::string failure() const override { return timeline_.failure(); }
 
   const Context& context() const { return context_; }

@@ -176,7 +176,8 @@ TEST(Bench, TakesSeveralSequencesAndWritesTraces) {
   const std::string table =
       expect_output({"bench", "-m", kModel, "-p", "0", "-n", "4", "-r", "1", "--parallel", "3",
                      "--trace", folder / "trace.json", "--plot", folder / "plot.svg"});
-  for (const char* text : {" tg4 x 3 |", "| cpu | decode |", "overall tok/s", "memory of cpu"})
+  for (const char* text :
+       {" tg4 x 3 |", "| cpu | decode |", "overall tok/s", "memory of cpu", "memory of the host"})
     EXPECT_NE(table.find(text), std::string::npos) << text << " in " << table;
   const Json trace = parse_json(read_file(folder / "trace.json"), "trace.json");
   EXPECT_GE(trace["traceEvents"].size(), 2u);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "backend/phase_name.h"
 #include "base/json_value.h"
 #include "hybrid/cost_table.h"
 #include "hybrid/json_place.h"
@@ -19,8 +20,6 @@ constexpr uint64_t kMaxRows = 1 << 20, kMaxPosition = 1 << 24, kMaxWidth = 1 << 
 constexpr uint64_t kMaxLayers = 1024, kMaxCores = 4096;
 
 constexpr std::array kPhases = {Phase::kPrefill, Phase::kDecode};
-std::string_view phase_name(Phase phase) { return phase == Phase::kPrefill ? "prefill" : "decode"; }
-
 // ---- Reading ------------------------------------------------------------------------------------
 
 NodeKind read_kind(const JsonPlace& place) {

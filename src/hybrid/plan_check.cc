@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "backend/phase_name.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/host_memory.h"
@@ -61,8 +62,8 @@ void check_support(const Plan& plan, const PlanTarget& target, const Coordinator
       if (!support.ops.empty()) return;
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("{}: /{}: {} cannot run {} ({}); give it to another device", source,
-                              phases.front() == Phase::kPrefill ? "prefill" : "decode",
-                              backend.info().name, node_name(nodes[i]), support.reason));
+                              phase_name(phases.front()), backend.info().name, node_name(nodes[i]),
+                              support.reason));
     };
     const std::span<const Phase> both(kPhases);
     if (plan.prefill[i] == plan.decode[i]) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "backend/phase_name.h"
 #include "hybrid/segment.h"
 
 namespace tandem {
@@ -116,8 +117,7 @@ std::string roofline(const std::vector<PlotDevice>& devices) {
     svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"/>\n",
                        x.place(p.intensity), y.place(p.rate), colour(p.device));
     svg += text_at(x.place(p.intensity) + 8, y.place(p.rate) + 4, "start",
-                   fmt::format("{} {}", escaped(devices[p.device].lane.name),
-                               p.phase == Phase::kPrefill ? "prefill" : "decode"));
+                   fmt::format("{} {}", escaped(devices[p.device].lane.name), phase_name(p.phase)));
   }
   return svg;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "backend/phase_name.h"
 #include "base/json_value.h"
 #include "hybrid/segment.h"
 
@@ -23,7 +24,7 @@ const char* kind_name(TraceKind kind) {
 }
 
 Json event_json(const TraceEvent& event, size_t thread, uint64_t origin) {
-  Json arguments = {{"phase", event.phase == Phase::kPrefill ? "prefill" : "decode"},
+  Json arguments = {{"phase", phase_name(event.phase)},
                     {"step", event.step},
                     {"rows", event.rows},
                     {"bytes", event.bytes}};

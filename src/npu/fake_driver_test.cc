@@ -18,8 +18,6 @@ namespace {
 using amdxdna::BoType;
 using ::testing::HasSubstr;
 
-constexpr uint64_t kBytes = kAddOneCount * sizeof(int32_t);
-
 uint64_t address_of(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
 // Each field is what a correct client does; a test changes one.

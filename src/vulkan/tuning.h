@@ -24,7 +24,7 @@ struct Tuning {
   uint32_t attention_lanes;        // invocations that share a position, at most
   uint32_t attention_ahead;        // runs of 8 elements that invocations load at a time
   uint32_t attention_per_unit;     // workgroups per compute unit, over all heads and parts
-  uint32_t attention_least_tiles;  // of a part of the KV length: merging parts takes time too
+  uint32_t attention_least_tiles;  // of a part of the KV length, whose parts are multiples of it
   uint32_t norm_workgroup;
   uint32_t rounds;          // tokens of a submission that are worth having
   bool chained;             // dispatches wait for each other instead of barriers

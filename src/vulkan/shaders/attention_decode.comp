@@ -34,6 +34,7 @@ const uint kSpan = kHeadSize / kPositionLanes;
 const uint kEights = kSpan / 8;
 const uint kClusters = kWorkgroup / kPositionLanes;
 const uint kTile = kAhead * kClusters;
+const uint kLeastPart = kLeastTiles * kTile;
 const uint kHalf = kHeadSize / 2;
 const uint kPairs = (kHalf + kWorkgroup / kSubgroups - 1) / (kWorkgroup / kSubgroups);
 const uint kPartialSize = kHeads * (kHeadSize + 2);
@@ -75,9 +76,11 @@ Place find_place() {
   const uint window = f.facts.window;
   const uint first = window != 0 && place.position >= window ? place.position + 1 - window : 0;
   const uint length = place.position + 1 - first;
-  // Whole tiles, since a part of one takes as long as all of it.
-  const uint tiles = (length + gl_NumWorkGroups.y * kTile - 1) / (gl_NumWorkGroups.y * kTile);
-  const uint part = max(kLeastTiles, tiles) * kTile;
+  // Whole tiles, since a part of one takes as long as all of it. Merging two least parts takes longer
+  // than doing both.
+  const uint least = gl_NumWorkGroups.y * kLeastPart;
+  const uint part =
+      length <= 2 * kLeastPart ? 2 * kLeastPart : (length + least - 1) / least * kLeastPart;
   place.parts = (length + part - 1) / part;
   place.begin = first + gl_WorkGroupID.y * part;
   place.end = min(place.begin + part, place.position + 1);

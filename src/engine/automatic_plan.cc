@@ -8,6 +8,20 @@
 #include "base/threads.h"
 
 namespace tandem {
+namespace {
+
+void insert(std::vector<uint32_t>& ascending, uint32_t value) {
+  const auto place = std::lower_bound(ascending.begin(), ascending.end(), value);
+  if (place == ascending.end() || *place != value) ascending.insert(place, value);
+}
+
+// Ends at `last`.
+void bound(std::vector<uint32_t>& ascending, uint32_t last) {
+  ascending.erase(std::lower_bound(ascending.begin(), ascending.end(), last), ascending.end());
+  ascending.push_back(last);
+}
+
+}  // namespace
 
 std::vector<std::string> plannable_devices() {
   std::vector<std::string> names;
@@ -20,17 +34,15 @@ CostTable measure_this_machine(const ModelConfig& config, const ModelWeights& we
                                std::span<const std::string> devices, const PlanRequest& request,
                                BlockBenchOptions options) {
   if (options.threads == 0) options.threads = default_thread_count();
-  std::vector<uint32_t>& rows = options.prefill_rows;
-  const uint32_t longest = request.chunk > 0 ? request.chunk : request.prompt;
-  rows.erase(std::remove_if(rows.begin(), rows.end(), [&](uint32_t r) { return r >= longest; }),
-             rows.end());
-  rows.push_back(longest);
-  std::vector<uint32_t>& positions = options.positions;
-  const uint32_t last = std::max(1u, request.prompt + request.generate);
-  positions.erase(
-      std::remove_if(positions.begin(), positions.end(), [&](uint32_t p) { return p >= last; }),
-      positions.end());
-  positions.push_back(last);
+  // The rows of all steps that the prompt will have.
+  const uint32_t chunk =
+      request.chunk > 0 ? std::min(request.chunk, request.prompt) : request.prompt;
+  bound(options.prefill_rows, chunk);
+  if (const uint32_t last = request.prompt % chunk; last > 0) insert(options.prefill_rows, last);
+  // Attention grows with the position up to a layer's window, if it has one.
+  for (const LayerConfig& layer : config.layers)
+    if (layer.window > 0) insert(options.positions, layer.window);
+  bound(options.positions, request.prompt + request.generate);
   if (request.sequences > options.sequences.back()) options.sequences.push_back(request.sequences);
   std::vector<std::unique_ptr<Backend>> open;
   std::vector<Backend*> backends;

@@ -49,11 +49,15 @@ NodeTime PhaseCost::at(uint32_t rows, uint32_t position) const {
       neighbours(std::span<const std::span<const CostPoint>>(groups), rows, rows_of);
   const NodeTime a = at_position(groups[i], position);
   const double first_rows = rows_of(groups[i]);
-  if (i == j || rows < first_rows) return {a.us * rows / first_rows, a.bytes * rows / first_rows};
+  const NodeTime part{a.us * rows / first_rows, a.bytes * rows / first_rows};
+  if (i == j) return part;
   const NodeTime b = at_position(groups[j], position);
   const double last_rows = rows_of(groups[j]);
-  return {std::max(0.0, line(rows, first_rows, a.us, last_rows, b.us)),
-          std::max(0.0, line(rows, first_rows, a.bytes, last_rows, b.bytes))};
+  const NodeTime on_line{line(rows, first_rows, a.us, last_rows, b.us),
+                         line(rows, first_rows, a.bytes, last_rows, b.bytes)};
+  if (rows < first_rows)  // the fixed part stays, as far as noise lets it be seen
+    return {std::clamp(on_line.us, part.us, a.us), std::clamp(on_line.bytes, part.bytes, a.bytes)};
+  return {std::max(0.0, on_line.us), std::max(0.0, on_line.bytes)};
 }
 
 uint32_t CostTable::device(std::string_view name) const {

@@ -34,8 +34,8 @@ struct PhaseCost {
 
   bool supported() const { return unsupported.empty(); }
   // Between points by straight lines: a fixed part and a part per row, for every pair of row
-  // counts. Beyond the last by the last line; below the first in proportion to the rows. Never
-  // negative. Needs supported().
+  // counts. Beyond the last by the last line; below the first by the first line, but no less than
+  // in proportion to the rows and no more than the first. Never negative. Needs supported().
   NodeTime at(uint32_t rows, uint32_t position) const;
 };
 
@@ -52,7 +52,7 @@ struct DeviceCost {
   bool emulated = false, software = false;
   uint32_t pool = 0;          // index of the memory it keeps weights in
   double read_bandwidth = 0;  // bytes per second, alone; 0: not known
-  double launch_us = 0;       // a submit and its wait, whatever the program
+  double launch_us = 0;       // to start and end a program while idle, whatever is in it
   uint32_t host_cores = 0;    // cores of the host that it computes with
   std::array<NodeCost, kNodeKindCount> nodes;
 

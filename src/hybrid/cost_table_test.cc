@@ -32,8 +32,16 @@ TEST(PhaseCost, DrawsLinesBetweenAndBeyondPoints) {
   EXPECT_DOUBLE_EQ(grid().at(10, 16).us, 260);
 }
 
-TEST(PhaseCost, IsProportionalBelowItsFirstRows) {
-  EXPECT_DOUBLE_EQ(grid().at(5, 0).us, 50);
+TEST(PhaseCost, KeepsItsFixedPartBelowItsFirstRows) {
+  EXPECT_DOUBLE_EQ(grid().at(5, 0).us, 75);
+  EXPECT_DOUBLE_EQ(grid().at(5, 8).us, 115);
+}
+
+TEST(PhaseCost, IsNoLessThanProportionalBelowItsFirstRows) {
+  const PhaseCost steep{{}, {{10, 0, 100, 100}, {20, 0, 400, 400}}};
+  EXPECT_DOUBLE_EQ(steep.at(5, 0).us, 50);
+  const PhaseCost falling{{}, {{10, 0, 100, 100}, {20, 0, 50, 50}}};
+  EXPECT_DOUBLE_EQ(falling.at(5, 0).us, 100);
   const PhaseCost one{{}, {{4, 0, 8, 80}}};
   EXPECT_DOUBLE_EQ(one.at(6, 3).us, 12);
   EXPECT_DOUBLE_EQ(one.at(2, 3).bytes, 40);

@@ -16,9 +16,9 @@
 namespace tandem {
 
 struct BlockBenchOptions {
-  std::vector<uint32_t> prefill_rows = {64, 512};  // ascending
-  std::vector<uint32_t> sequences = {1};           // rows of a decode step, ascending
-  std::vector<uint32_t> positions = {0, 1024};     // before the step, ascending
+  std::vector<uint32_t> prefill_rows = {32, 128, 512};  // ascending
+  std::vector<uint32_t> sequences = {1};                // rows of a decode step, ascending
+  std::vector<uint32_t> positions = {0};                // before the step, ascending from 0
   DType kv = DType::kF16;
   uint32_t threads = 0;  // of the CPU
   // Called between measurements; may throw to give up.

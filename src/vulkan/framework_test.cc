@@ -1,13 +1,12 @@
 // Device, memory, pipelines and recorder on a real driver, under the validation layers.
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 
+#include "base/temporary_folder.h"
 #include "tensor/shared_memory.h"
 #include "vulkan/device.h"
 #include "vulkan/memory.h"
@@ -201,8 +200,8 @@ TEST_P(Framework, CutsWeightsLargerThanOneAllocation) {
 }
 
 TEST_P(Framework, KeepsPipelinesOnDisk) {
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / fmt::format("tandem-pipelines-{}", getpid());
+  const TemporaryFolder temporary;
+  const std::filesystem::path folder = temporary / "pipelines";
   const PipelineSpec spec{.module = "fill",
                           .constants = {{kSpecWorkgroup, 32}},
                           .push_constant_size = sizeof(FillParams)};
@@ -219,7 +218,6 @@ TEST_P(Framework, KeepsPipelinesOnDisk) {
   EXPECT_EQ(files, 1u);
   PipelineCache again(device_, folder);
   EXPECT_NE(again.get(spec).handle, VkPipeline{});
-  std::filesystem::remove_all(folder);
 }
 
 TEST_P(Framework, RefusesASpecThatIsNotTheShaders) {

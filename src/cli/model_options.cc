@@ -112,11 +112,14 @@ void report_devices(Engine& engine) {
              engine.options().context, kv_type_name(engine.kv()),
              mebibytes(coordinator.activation_size()));
   const HostMemory host = engine.host_memory();
-  fmt::print(stderr,
-             "tandem: the host's memory: {:.1f} MiB before loading, {:.1f} of weights, {:.1f} of "
-             "cache, {:.1f} of activations: {:.1f} MiB computed; peak resident {:.1f} MiB\n",
-             mebibytes(host.program), mebibytes(host.weights), mebibytes(host.cache),
-             mebibytes(host.activations), mebibytes(host.total()), mebibytes(peak_resident_size()));
+  fmt::print(
+      stderr,
+      "tandem: the host's memory: {:.1f} MiB before loading, {:.1f} of weights, {:.1f} of "
+      "cache, {:.1f} of activations: {:.1f} MiB computed, {:.1f} at the peak; peak resident {:.1f} "
+      "MiB\n",
+      mebibytes(host.program), mebibytes(host.weights), mebibytes(host.cache),
+      mebibytes(host.activations), mebibytes(host.total()), mebibytes(host.peak()),
+      mebibytes(peak_resident_size()));
   const DeviceUse total = coordinator.total_use();
   fmt::print(stderr, "tandem: {} edges, {} bytes between devices, {} bytes copied\n", total.edges,
              total.edge_bytes, total.staged_bytes);

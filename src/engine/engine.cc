@@ -60,7 +60,13 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
 }
 
 HostMemory Engine::host_memory() const {
-  HostMemory memory{resident_before_, 0, 0, coordinator_->activation_size()};
+  HostMemory memory{resident_before_, 0, 0, coordinator_->activation_size(), 0};
+  for (const Node& node : coordinator_->nodes()) {
+    const NodeWeights file = weights_.node(node.op, node.layer);
+    for (uint32_t i = 0; i < file.count; ++i)
+      memory.largest_tensor =
+          std::max<uint64_t>(memory.largest_tensor, file.tensors[i]->data.size());
+  }
   for (uint32_t device = 0; device < backends_.size(); ++device) {
     if (!backends_[device]->info().host_memory) continue;
     const DeviceMemory held = coordinator_->device_memory(device);

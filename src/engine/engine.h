@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -38,7 +39,13 @@ struct HostMemory {
   uint64_t program = 0;  // resident before the model was loaded: code, libraries, drivers
   uint64_t weights = 0, cache = 0, activations = 0;  // as allocated
 
+  uint64_t largest_tensor = 0;  // of the file, whose pages are resident while it is loaded
+
   uint64_t total() const { return program + weights + cache + activations; }
+  // The largest tensor is loaded first; where weights stay in the host's memory it is there twice.
+  uint64_t peak() const {
+    return std::max(total(), program + largest_tensor * (weights > 0 ? 2 : 1));
+  }
 };
 
 // Owns everything the model needs. Not thread-safe.

@@ -24,7 +24,7 @@ predicted() { sed -n "s/^$1 *//p" "$2" | awk '{print $1, $3}'; }
 speed() {
   local runs
   runs=$(awk -v s="${SECONDS_EACH:-3}" -v n="$1" -v v="$2" \
-    'BEGIN { r = int(s * v / n); print r < 5 ? 5 : r > 1000 ? 1000 : r }')
+    'BEGIN { r = int(s * v / n); print (r < 5 ? 5 : (r > 1000 ? 1000 : r)) }')
   "$tandem" bench -m "$model" -r "$runs" "${@:3}" "${options[@]}" -o jsonl |
     sed -n 's/.*"samples_ts":\[\([^]]*\)\].*/\1/p' | tr ',' '\n' | sort -g |
     awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'

@@ -159,7 +159,7 @@ void add_bench_command(CLI::App& app) {
       ->check(whole_number(1, 256));
   add_trace_options(*command, options->trace);
   command->add_flag("--blocks", options->blocks,
-                    "measure each kind of node alone, on each device of a list (--device "
+                    "measure the nodes inside passes on each device of a list (--device "
                     "cpu,vulkan); -o is the file for the costs, which `tandem plan` reads");
   command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
       ->type_name("FORMAT")

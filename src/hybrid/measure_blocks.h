@@ -1,5 +1,5 @@
-// Measures what each node of a model costs on each device of this machine, alone, as the
-// coordinator would run it.
+// Measures what each node of a model costs on each device of this machine, inside passes as the
+// coordinator would run them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,7 +25,7 @@ struct BlockBenchOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
 
-// Takes some nodes of each kind at a time, not the whole model, into a device's memory. Devices
+// Takes some of the layers, not the whole model, into a device's memory. Devices
 // that decline a node get the reason in the table. Throws as backends do.
 CostTable measure_costs(const ModelConfig& config, const ModelWeights& weights,
                         std::span<Backend* const> backends, const BlockBenchOptions& options);

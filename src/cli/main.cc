@@ -1,6 +1,5 @@
 // The entry point: parses the command line, runs the subcommand, turns errors into exit codes.
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -20,8 +19,9 @@
 namespace tandem {
 namespace {
 
-int report(ErrorCode code, std::string_view message) {
-  fmt::print(stderr, "tandem: {}\n", message);
+// Without exceptions: where stderr takes nothing, the exit code still tells.
+int report(ErrorCode code, const char* kind, const char* message) {
+  std::fprintf(stderr, "tandem: %s%s\n", kind, message);
   return exit_code(code);
 }
 
@@ -58,20 +58,20 @@ int run_main(int argc, char** argv) {
   signal(SIGPIPE, SIG_DFL);  // a closed pipe ends the program quietly, as in other filters
   signal(SIGXFSZ, SIG_IGN);  // a file that grows past the limit is a write that fails
   install_interrupt_handler();
-  CLI::App app("Runs Gemma 3 models from GGUF files.", "tandem");
   try {
+    CLI::App app("Runs Gemma 3 models from GGUF files.", "tandem");
     declare_commands(app);
     if (parse(app, expand_arguments(argc, argv))) flush_stdout();
     return 0;
   } catch (const Interrupted&) {
     exit_interrupted();
   } catch (const Error& error) {
-    return report(error.code(), error.what());
+    return report(error.code(), "", error.what());
   } catch (const std::bad_alloc&) {
-    return report(ErrorCode::kOutOfMemory,
+    return report(ErrorCode::kOutOfMemory, "",
                   "out of memory; use a shorter context (-c) or a smaller model");
   } catch (const std::exception& error) {
-    return report(ErrorCode::kInternal, fmt::format("internal error: {}", error.what()));
+    return report(ErrorCode::kInternal, "internal error: ", error.what());
   }
 }
 

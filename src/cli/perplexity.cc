@@ -50,7 +50,7 @@ void run_perplexity(PerplexityOptions& options) {
   const Tokenizer tokenizer(read_vocabulary(engine->file()));
   const std::vector<int32_t> ids = tokenizer.encode(text, {true, false});
 
-  const size_t available = ids.size() > 0 ? ids.size() - 1 : 0;
+  const size_t available = ids.empty() ? 0 : ids.size() - 1;
   const size_t wanted =
       options.tokens == 0 ? available : std::min<size_t>(options.tokens, available);
   const size_t windows = wanted / options.window;

@@ -150,6 +150,12 @@ TEST(BadInput, UnknownVariablesOfTheEnvironment) {
   expect_complaint(run_tandem({"devices"}, options), kUsage, {"mmx", "avx2"});
 }
 
+TEST(BadInput, TheExitCodeTellsWhereStderrTakesNothing) {
+  ProcessOptions options;
+  options.err_path = "/dev/full";
+  EXPECT_EQ(run_tandem({"inspect", "-m", "/no/such/file"}, options).code, kNotFound);
+}
+
 TEST(BadInput, AFullDiskLeavesNothingBehind) {
   ProcessOptions options;
   options.out_path = "/dev/full";

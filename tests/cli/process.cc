@@ -21,7 +21,7 @@ namespace tandem {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kProcessLimit{300}, kScreenLimit{10};
+constexpr std::chrono::seconds kProcessLimit{300}, kScreenLimit{60};
 
 // In the child: never returns.
 [[noreturn]] void execute(const std::vector<std::string>& arguments,
@@ -43,7 +43,8 @@ void redirect(const std::filesystem::path& path, int flags, int to) {
 void prepare_child(const ProcessOptions& options, const TemporaryFolder& folder) {
   constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
   redirect(folder / "in", O_RDONLY, STDIN_FILENO);
-  redirect(folder / "err", kWrite, STDERR_FILENO);
+  redirect(options.err_path.empty() ? folder / "err" : std::filesystem::path(options.err_path),
+           kWrite, STDERR_FILENO);
   if (options.close_output) {
     std::array<int, 2> ends{};
     if (pipe(ends.data()) != 0) _exit(126);

@@ -19,7 +19,7 @@ struct Outcome {
 
 struct ProcessOptions {
   std::string input;                               // its standard input
-  std::string out_path;                            // standard output goes there, not into Outcome
+  std::string out_path, err_path;                  // output goes there, not into Outcome
   std::map<std::string, std::string> environment;  // added to ours
   long file_limit = -1;                            // RLIMIT_FSIZE in bytes
   int interrupt_after_ms = -1;                     // SIGINT that long after it printed something
@@ -44,7 +44,7 @@ class TerminalProcess {
   TerminalProcess& operator=(const TerminalProcess&) = delete;
 
   void type(const std::string& keys) const;
-  // Reads until `text` has come after what was waited for before; false after ten seconds.
+  // Reads until `text` has come after what was waited for before; false after a minute.
   bool wait_for(const std::string& text);
   // The exit code, -1 when a signal or this call ended it. Types `keys` until then, twice a second.
   int finish(const std::string& keys = {});

@@ -14,6 +14,7 @@
 #include "base/host_memory.h"
 #include "base/interrupt.h"
 #include "engine/session.h"
+#include "model/kv_cache.h"
 
 namespace tandem {
 namespace {
@@ -159,8 +160,7 @@ uint64_t bytes_per_token(const Engine& engine, uint32_t position) {
   uint64_t total = engine.weights().size_per_token();
   for (const LayerConfig& layer : engine.config().layers) {
     const uint64_t seen = layer.window == 0 ? position : std::min(position, layer.window);
-    const uint64_t elements = 2 * seen * layer.kv_width();
-    total += dtype_size(kv, elements) + (kv == DType::kI8 ? elements / 32 * 2 : 0);
+    total += seen * kv_position_size(layer.kv_width(), kv);
   }
   return total;
 }

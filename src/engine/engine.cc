@@ -47,11 +47,12 @@ Engine::Engine(const std::filesystem::path& model, const EngineOptions& options,
   settle_options(open.source);
   std::vector<Backend*> devices;
   for (const auto& backend : backends_) devices.push_back(backend.get());
-  const PlanTarget target{config_, weights_, devices};
+  const bool shadowed = env_flag("TANDEM_CHECK");
+  const PlanTarget target{config_, weights_, devices, shadowed};
   options_.context = choose_context(target);
   const CoordinatorShape shape = this->shape(options_.context);
   check_support(plan_, target, shape, open.source);
-  if (env_flag("TANDEM_CHECK")) {
+  if (shadowed) {
     add_shadows();
     std::transform(backends_.begin(), backends_.end(), devices.begin(),
                    [](const auto& backend) { return backend.get(); });

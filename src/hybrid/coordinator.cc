@@ -183,7 +183,10 @@ void Coordinator::load_node(const ModelWeights& weights, size_t index, uint32_t 
     const std::span<const TensorView> own(views.data() + op.first_weight, op.weight_count);
     if (op.weight_count > 0) {
       made.weights = backend.load(op_spec(config_, shape_, node, op, phases.front(), types), own);
-      memory_[device].weights += made.weights->size();
+      // A tied embedding is on the device once, with the head.
+      const bool in_head =
+          node.op == Op::kEmbed && weights.tied() && runs(plan_, nodes_.size() - 2, device);
+      if (!in_head) memory_[device].weights += made.weights->size();
     }
     for (Phase phase : phases)
       made.kernels[static_cast<size_t>(phase)] =
@@ -429,7 +432,7 @@ void Coordinator::count_memory() {
     DeviceMemory& memory = memory_[device];
     bool used = false;
     for (size_t i = 0; i < nodes_.size(); ++i) {
-      if (plan_.prefill[i] != device && plan_.decode[i] != device) continue;
+      if (!runs(plan_, i, device)) continue;
       used = true;
       if (nodes_[i].op != Op::kAttnCore) continue;
       for (const TensorView& view : kv_.layer(nodes_[i].layer))

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "gguf/type_choice.h"
+#include "model/kv_cache.h"
 
 namespace tandem {
 namespace {
@@ -21,8 +22,6 @@ constexpr std::array<KindInfo, kNodeKindCount> kKinds = {{{Op::kEmbed, "embed"},
                                                           {Op::kAttnOut, "out"},
                                                           {Op::kFfn, "ffn"},
                                                           {Op::kHead, "head"}}};
-
-constexpr uint32_t kKvGroup = 32;  // int8 values of a cache that share an f16 scale
 
 size_t index(NodeKind kind) { return static_cast<size_t>(kind); }
 
@@ -82,9 +81,24 @@ std::vector<NodeKind> ModelShape::nodes() const {
   return kinds;
 }
 
-uint64_t ModelShape::kv_position_size() const {
-  const size_t elements = size_t{2} * kv_width();
-  return dtype_size(kv, elements) + (kv == DType::kI8 ? elements / kKvGroup * 2 : 0);
+uint64_t ModelShape::kv_position_size() const { return tandem::kv_position_size(kv_width(), kv); }
+
+ModelConfig ModelShape::config() const {
+  ModelConfig config;
+  config.name = name;
+  config.vocab = vocab;
+  LayerConfig layer;
+  layer.hidden = hidden;
+  layer.ffn = ffn;
+  layer.heads = heads;
+  layer.kv_heads = kv_heads;
+  layer.head_dim = head_dim;
+  layer.vocab = vocab;
+  for (bool is_global : global) {
+    layer.window = is_global ? 0 : window;
+    config.layers.push_back(layer);
+  }
+  return config;
 }
 
 ModelShape shape_of(const ModelConfig& config, const ModelWeights& weights, DType kv) {

@@ -38,6 +38,7 @@ struct ModelShape {
   uint32_t qkv_width() const { return q_width() + 2 * kv_width(); }
   std::vector<NodeKind> nodes() const;  // in the order of forward_pass()
   uint64_t kv_position_size() const;    // bytes of one position in one layer's cache
+  ModelConfig config() const;           // of these sizes, to ask what memory they take
 };
 
 // Of a file, and of a published size in Q4_0 with the head that llama-quantize gives it.

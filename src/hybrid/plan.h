@@ -22,6 +22,11 @@ struct Plan {
   std::optional<DType> kv;                // cache type; unset: as -ctk says
 };
 
+// Whether a device runs a node in either phase.
+inline bool runs(const Plan& plan, size_t node, uint32_t device) {
+  return plan.prefill[node] == device || plan.decode[node] == device;
+}
+
 // "gemma3-4b" for the layer count of a published size, "gemma3-12-layers" for another. All that a
 // plan depends on is the number of layers, and no two published sizes have the same.
 std::string model_label(uint32_t layer_count);

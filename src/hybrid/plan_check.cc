@@ -24,24 +24,16 @@ uint64_t cache_size(const ModelConfig& config, uint32_t layer, const Coordinator
   return KvCache::size_of(alone, Coordinator::cache_shape(shape));
 }
 
-bool runs(const Plan& plan, size_t node, uint32_t device) {
-  return plan.prefill[node] == device || plan.decode[node] == device;
-}
-
-// Weights of the nodes that a device runs in either phase. The head and the embedding may be one
-// tensor, which a device has once; some read the embedding's rows in the file.
+// Weights of the nodes that a device runs in either phase. Some devices read the embedding's rows
+// in the file.
 uint64_t weight_size(const Plan& plan, const PlanTarget& target, std::span<const Node> nodes,
                      uint32_t device) {
   const bool maps = target.backends[device]->info().maps_embedding;
-  const GgufTensor* table = target.weights.node(Op::kEmbed, 0).tensors[0];
+  const bool in_head = target.weights.tied() && runs(plan, nodes.size() - 1, device);
   uint64_t total = 0;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (!runs(plan, i, device) || (nodes[i].op == Op::kEmbed && maps)) continue;
-    const NodeWeights node = target.weights.node(nodes[i].op, nodes[i].layer);
-    total += node.size();
-    const bool tied = nodes[i].op == Op::kHead && node.tensors[1] == table;
-    if (tied && runs(plan, 0, device) && !maps) total -= table->data.size();
-  }
+  for (size_t i = 0; i < nodes.size(); ++i)
+    if (runs(plan, i, device) && !(nodes[i].op == Op::kEmbed && (maps || in_head)))
+      total += target.weights.node(nodes[i].op, nodes[i].layer).size();
   return total;
 }
 
@@ -106,7 +98,11 @@ std::optional<Shortfall> find_shortfall(const Plan& plan, const PlanTarget& targ
     const uint64_t needed = needs[device].weights + pages + kMargin;
     const uint64_t available = backend.available_memory();
     if (needed > available) return Shortfall{backend.info().name, needed, available};
-    if (!backend.info().host_memory) continue;
+    if (backend.info().host_memory) {
+      host += needs[device].weights;
+      ++sharing;
+    }
+    if (!target.shadowed) continue;
     host += needs[device].weights;
     ++sharing;
   }

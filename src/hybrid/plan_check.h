@@ -22,6 +22,7 @@ struct PlanTarget {
   const ModelConfig& config;
   const ModelWeights& weights;
   std::span<Backend* const> backends;  // in the order of the plan's devices
+  bool shadowed = false;  // each device's weights are in the host's memory too (hybrid/shadow.h)
 };
 
 // Throws kUnsupported with the first node that its device runs neither whole nor in parts: phase,

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "hybrid/chain.h"
+#include "hybrid/coordinator.h"
 #include "hybrid/refine.h"
 #include "hybrid/simulator.h"
 #include "model/kv_cache.h"
@@ -72,19 +73,21 @@ class PhaseTotals {
   std::vector<Device> devices_;
 };
 
-uint64_t cache_size(const ModelShape& model, const PlanRequest& request, uint32_t chunk) {
-  const uint32_t context = request.context_or_least();
-  uint64_t positions = 0;
-  for (bool global : model.global)
-    positions += global ? context : std::min(context, model.window + chunk + KvCache::kRollback);
-  return positions * request.sequences * model.kv_position_size();
-}
-
-// As the coordinator allocates: every operand of a step, for each step in flight.
-uint64_t activation_size(const ModelShape& m, uint32_t rows, uint32_t depth) {
-  const uint64_t row = uint64_t{5} * m.hidden + m.qkv_width() + m.q_width() + uint64_t{3} * m.ffn;
-  return sizeof(float) * depth * (rows * row + m.vocab);
-}
+// Host pages of the coordinator that would run the plan.
+struct HostPages {
+  HostPages(const ModelShape& model, const PlanRequest& request, const Plan& plan) {
+    CoordinatorShape shape;
+    shape.max_rows = std::max(request.prefill(plan).chunk, request.sequences);
+    shape.max_outputs = shape.sequences = request.sequences;
+    shape.context = request.context_or_least();
+    shape.kv = model.kv;
+    shape.slots = plan.pipeline_depth;
+    const ModelConfig config = model.config();
+    cache = KvCache::size_of(config, Coordinator::cache_shape(shape));
+    activations = Coordinator::activation_size(config, shape);
+  }
+  uint64_t cache, activations;
+};
 
 // For weights; negative where not even the rest fits. The host's memory, which is the first pool,
 // also holds cache and activations.
@@ -92,8 +95,8 @@ double weight_budget(const CostTable& table, const PlanRequest& request, const P
                      uint32_t pool) {
   const auto size = static_cast<double>(table.pools[pool].size);
   if (pool != 0) return size;
-  return size - static_cast<double>(cache_size(table.model, request, plan.chunk)) -
-         static_cast<double>(activation_size(table.model, plan.chunk, plan.pipeline_depth));
+  const HostPages pages(table.model, request, plan);
+  return size - static_cast<double>(pages.cache) - static_cast<double>(pages.activations);
 }
 
 // Per device of the table.
@@ -384,9 +387,9 @@ Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& 
   prediction.generate_tokens_per_second = generate.tokens_per_second;
   prediction.cache_hand_over_us = cache_hand_over_us(table, plan, request);
   prediction.memory.weights = weights_of(table, plan);
-  const uint32_t chunk = request.prefill(plan).chunk;
-  prediction.memory.cache = cache_size(table.model, request, chunk);
-  prediction.memory.activations = activation_size(table.model, chunk, plan.pipeline_depth);
+  const HostPages pages(table.model, request, plan);
+  prediction.memory.cache = pages.cache;
+  prediction.memory.activations = pages.activations;
   return prediction;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "model/kv_cache.h"
 
 namespace tandem {
 namespace {
@@ -20,13 +21,6 @@ uint64_t matrix_elements(const NodeWeights& weights) {
     if (const TensorView view = weights.tensors[i]->view(); view.rows() > 1)
       sum += view.element_count();
   return sum;
-}
-
-uint64_t cache_row_bytes(const LayerConfig& layer, DType kv) {
-  constexpr uint32_t kScaleGroup = 32;  // int8 values per f16 scale
-  const uint64_t elements = 2 * uint64_t{layer.kv_width()};
-  return dtype_size(kv, elements) +
-         (kv == DType::kI8 ? elements / kScaleGroup * sizeof(uint16_t) : 0);
 }
 
 }  // namespace
@@ -52,8 +46,9 @@ void SegmentCost::add(const Node& node, const NodeWeights& weights, const ModelC
   const std::vector<uint32_t> windows = windows_of(config);
   const auto place = std::find(windows.begin(), windows.end(), layer.window) - windows.begin();
   Cache& cache = caches[static_cast<size_t>(place)];
-  cache.bytes += cache_row_bytes(layer, kv);
-  row_bytes += cache_row_bytes(layer, kv);
+  const uint64_t position_size = kv_position_size(layer.kv_width(), kv);
+  cache.bytes += position_size;
+  row_bytes += position_size;
   // A score is one multiply-add per element of a head, a sum of values another.
   cache.operations += 4 * uint64_t{layer.q_width()};
 }

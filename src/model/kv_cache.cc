@@ -44,6 +44,12 @@ std::string_view kv_type_name(DType kv) {
   return dtype_name(kv);
 }
 
+size_t kv_position_size(uint32_t kv_width, DType kv) {
+  const size_t values = size_t{2} * kv_width;
+  return dtype_size(kv, values) +
+         (kv == DType::kI8 ? dtype_size(DType::kF16, values / kScaleGroup) : 0);
+}
+
 uint32_t KvCache::capacity(const LayerConfig& layer, const KvCacheShape& shape) {
   if (layer.window == 0) return shape.context;
   return std::min(shape.context, layer.window + shape.max_rows + kRollback);

@@ -26,6 +26,9 @@ inline constexpr std::string_view kKvTypeNames = "f32, f16, q8_0";
 std::optional<DType> find_kv_type(std::string_view name);
 std::string_view kv_type_name(DType kv);
 
+// Bytes of one position's keys and values in the cache of a layer with so many values in each.
+size_t kv_position_size(uint32_t kv_width, DType kv);
+
 // k, v, k_scale, v_scale of one layer, as op.h describes them. Position p lies in row
 // p % capacity; a local layer's capacity is window + max_rows + kRollback at most, so that a
 // step's own rows never overwrite what its first row attends to.

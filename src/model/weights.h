@@ -38,10 +38,10 @@ class ModelWeights {
   // Elements of all weights, and their bytes, the tied embedding counted once.
   uint64_t parameter_count() const { return parameter_count_; }
   uint64_t size() const { return size_; }
+  // Whether the head is the embedding: one tensor under two nodes.
+  bool tied() const { return head_ == embedding_; }
   // Bytes read for one token: every layer's weights and the head, not the embedding's one row.
-  uint64_t size_per_token() const {
-    return size_ - (head_ == embedding_ ? 0 : embedding_->data.size());
-  }
+  uint64_t size_per_token() const { return size_ - (tied() ? 0 : embedding_->data.size()); }
   // Tensors of the vision tower that were left alone.
   uint32_t skipped_count() const { return skipped_count_; }
 

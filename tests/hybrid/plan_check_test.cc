@@ -44,6 +44,34 @@ class LimitedBackend : public StagedBackend {
   uint64_t available_;
 };
 
+// A device that keeps the embedding's table itself, as one does that shares it with a tied head.
+class TableBackend : public StagedBackend {
+ public:
+  explicit TableBackend(Backend& inner)
+      : StagedBackend(inner, "table"), info_(StagedBackend::info()) {
+    info_.maps_embedding = false;
+  }
+  const BackendInfo& info() const override { return info_; }
+  std::unique_ptr<Weights> load(const OpSpec& spec, std::span<const TensorView> file) override {
+    auto weights = std::make_unique<Sized>();
+    weights->inner = StagedBackend::load(spec, file);
+    for (const TensorView& tensor : file) weights->bytes += tensor.size();
+    return weights;
+  }
+  std::unique_ptr<Kernel> prepare(const OpSpec& spec, const Weights* weights) override {
+    const auto* sized = static_cast<const Sized*>(weights);
+    return StagedBackend::prepare(spec, sized == nullptr ? nullptr : sized->inner.get());
+  }
+
+ private:
+  struct Sized : Weights {
+    size_t size() const override { return bytes; }
+    std::unique_ptr<Weights> inner;
+    size_t bytes = 0;
+  };
+  BackendInfo info_;
+};
+
 // Everything on the first device but the layers from `first` on, which are on the second.
 Plan split_plan(uint16_t first) {
   Plan plan = plan_of(tiny(), 2);
@@ -75,6 +103,43 @@ TEST(PlanCheck, NeedsAreWhatACoordinatorTakes) {
     EXPECT_NEAR(static_cast<double>(needs[device].weights), static_cast<double>(taken.weights),
                 0.05 * static_cast<double>(taken.weights));
   }
+}
+
+TEST(PlanCheck, CountsATiedEmbeddingOnceWhereTheHeadIs) {
+  ASSERT_TRUE(tiny().weights.tied());
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  TableBackend table(*cpu);
+  Backend* const devices[] = {&table, cpu.get()};
+  const PlanTarget target{tiny().config, tiny().weights, devices};
+  Plan plan = plan_of(tiny(), 2);
+  const uint64_t all = tiny().weights.size();
+  EXPECT_EQ(memory_needs(plan, target, small_shape())[0].weights, all);
+  const Coordinator together(tiny().config, tiny().weights, devices, plan, small_shape());
+  EXPECT_EQ(together.device_memory(0).weights, all);
+  plan.prefill.back() = plan.decode.back() = 1;  // the head elsewhere
+  const uint64_t final_norm = tiny().config.hidden() * sizeof(float);
+  EXPECT_EQ(memory_needs(plan, target, small_shape())[0].weights, all - final_norm);
+  const Coordinator apart(tiny().config, tiny().weights, devices, plan, small_shape());
+  EXPECT_EQ(apart.device_memory(0).weights, all - final_norm);
+}
+
+// The host has room for the weights once more, or it has not.
+TEST(PlanCheck, CountsTheShadowsWeightsToo) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  LimitedBackend limited(*cpu, uint64_t{1} << 60);
+  Backend* const devices[] = {&limited};
+  const Plan plan = plan_of(tiny(), 1);
+  CoordinatorShape shape = small_shape();
+  const auto shortfall = [&](bool shadowed) {
+    return find_shortfall(plan, {tiny().config, tiny().weights, devices, shadowed}, shape);
+  };
+  EXPECT_FALSE(shortfall(true).has_value());
+  shape.sequences = 1u << 20;  // a cache that no host holds, but the device's word is taken
+  shape.context = 1u << 16;
+  EXPECT_FALSE(shortfall(false).has_value());
+  ASSERT_TRUE(shortfall(true).has_value());
+  EXPECT_EQ(shortfall(true)->device, "the host");
+  EXPECT_GT(shortfall(true)->needed, 2 * tiny().weights.size());
 }
 
 TEST(PlanCheck, NamesTheDeviceThatIsTooSmall) {

@@ -18,6 +18,13 @@ Backend& backend() {
   return *opened;
 }
 
+// As if the device had so many compute units that products in tiles cut the inner dimension too.
+Backend& backend_to_fill() {
+  static const std::unique_ptr<Backend> opened =
+      make_vulkan_backend({.device = "0", .validate = true, .tuning = "units=1000"});
+  return *opened;
+}
+
 // Programs for eight rows and more multiply as f16 (vulkan/matmul_tuning.h), and run_case() records
 // room for one row more than a case of so many has.
 constexpr uint32_t kTiledRows = 8 - 1;
@@ -28,33 +35,47 @@ Rounding rounding_of(const Case& c) {
 
 class VulkanConformance : public ::testing::Test {
  public:
-  explicit VulkanConformance(Case c) : case_(std::move(c)) {}
+  using Opened = Backend& (*)();
+  VulkanConformance(Case c, Opened opened) : case_(std::move(c)), opened_(opened) {}
 
   void TestBody() override {
-    const size_t messages = vulkan_validation_messages(backend()).size();
-    const CaseResult result = run_case(backend(), case_, rounding_of(case_));
+    Backend& backend = opened_();
+    const size_t messages = vulkan_validation_messages(backend).size();
+    const CaseResult result = run_case(backend, case_, rounding_of(case_));
     // An op declined with a reason is an answer, not a test left out.
     if (!result.supported) {
       EXPECT_FALSE(result.message.empty());
       return;
     }
     EXPECT_TRUE(result.ok) << result.message;
-    const auto now = vulkan_validation_messages(backend());
+    const auto now = vulkan_validation_messages(backend);
     EXPECT_EQ(now.size(), messages) << now.back();
   }
 
  private:
   Case case_;
+  Opened opened_;
 };
+
+void register_case(const char* suite, const Case& c, VulkanConformance::Opened opened) {
+  ::testing::RegisterTest(
+      suite, c.name().c_str(), nullptr, nullptr, __FILE__, __LINE__,
+      [c, opened]() -> ::testing::Test* { return new VulkanConformance(c, opened); });
+}
+
+void register_cases() {
+  for (const Case& c : all_cases()) {
+    register_case("VulkanConformance", c, backend);
+    if (c.op == Op::kMatmul && c.rows >= kTiledRows && c.width >= 1024)
+      register_case("VulkanConformanceInParts", c, backend_to_fill);
+  }
+}
 
 }  // namespace
 }  // namespace tandem
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  for (const tandem::Case& c : tandem::all_cases())
-    ::testing::RegisterTest("VulkanConformance", c.name().c_str(), nullptr, nullptr, __FILE__,
-                            __LINE__,
-                            [c]() -> ::testing::Test* { return new tandem::VulkanConformance(c); });
+  tandem::register_cases();
   return RUN_ALL_TESTS();
 }

@@ -35,7 +35,7 @@ struct Context {
                           tuning.subgroup <= info.max_subgroup;
     return possible ? tuning.subgroup : 0;
   }
-  uint32_t units() const { return compute_units(device.info()); }
+  uint32_t units() const { return tuning.units; }
 
   Device device;
   Memory memory;

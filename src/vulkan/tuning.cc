@@ -163,11 +163,13 @@ uint32_t compute_units(const VulkanDeviceInfo& info) {
   return kUnitsUnknown[static_cast<size_t>(class_of(info))];
 }
 
-const Tuning& tuning_for(const VulkanDeviceInfo& info) {
+Tuning tuning_for(const VulkanDeviceInfo& info) {
   const auto* row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& r) {
     return r.device == class_of(info) && compute_units(info) >= r.min_units;
   });
-  return row->tuning;
+  Tuning tuning = row->tuning;
+  tuning.units = compute_units(info);
+  return tuning;
 }
 
 // The smallest workgroup whose invocations load few groups, so that workgroups of the next
@@ -200,6 +202,7 @@ void override_tuning(Tuning& tuning, std::string_view text) {
       Field{"attention_ahead", &Tuning::attention_ahead},
       Field{"attention_per_unit", &Tuning::attention_per_unit},
       Field{"attention_least_tiles", &Tuning::attention_least_tiles},
+      Field{"units", &Tuning::units},
   };
   while (!text.empty()) {
     const std::string_view item = text.substr(0, text.find(','));

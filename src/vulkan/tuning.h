@@ -31,10 +31,11 @@ struct Tuning {
   uint32_t spin_us;         // a wait polls this long before it sleeps
   double bytes_per_second;  // careful estimates, to cut long submissions
   double operations_per_second;
+  uint32_t units = 0;  // compute units to fill: the device's, not the row's
 };
 
 // The row for a device, with its compute units filled in.
-const Tuning& tuning_for(const VulkanDeviceInfo& info);
+Tuning tuning_for(const VulkanDeviceInfo& info);
 
 // Changes fields of `tuning` as text like "matvec_workgroup=512,chained=0" says, for measurements.
 // Throws kUsage for a field that does not exist.

@@ -50,10 +50,9 @@ void record_ffn(ProgramBuilder& builder, const Node& node) {
   if (use_matmul(first, gate_up) && use_matmul(input, down)) {
     // Tiles gate as they read: the hidden layer itself is never written.
     input.gated = true;
-    input.x = {builder.scratch(Scratch::kGateUp,
-                               size_t{node.spec.max_rows} * 2 * config.ffn * sizeof(float)),
-               2 * config.ffn};
-    matvec(builder, "gate_up", first, gate_up, input.x);
+    const size_t size = matmul_size(builder, first, gate_up);
+    input.x = {builder.scratch(Scratch::kGateUp, size), 2 * config.ffn};
+    matmul(builder, "gate_up", first, gate_up, input.x, size);
   } else {
     input.x = {
         builder.scratch(Scratch::kHidden, size_t{node.spec.max_rows} * config.ffn * sizeof(float)),

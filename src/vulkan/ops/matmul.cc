@@ -194,18 +194,24 @@ void dispatch_few_rows(ProgramBuilder& builder, const MatvecInput& input, const 
                    product.cost);
 }
 
-void dispatch_tiles(ProgramBuilder& builder, const MatvecInput& input, const Product& product) {
+MatmulChoice choose_tiles(const Context& context, MatmulUnit unit, const MatmulShape& shape) {
+  return choose_matmul(context.device.info(), context.units(), unit, shape);
+}
+
+void dispatch_tiles(ProgramBuilder& builder, const MatvecInput& input, const Product& product,
+                    size_t target_size) {
   Context& context = builder.context();
   MatmulParams push = product.push;
   const uint32_t outputs = product.outputs();
   const Rows target = {push.y, push.y_stride};
-  const auto [tile, splits] = choose_matmul(context.device.info(), context.units(),
-                                            product.method.unit, {input.max_rows, outputs, push.k});
+  const auto [tile, splits] =
+      choose_tiles(context, product.method.unit, {input.max_rows, outputs, push.k});
   push.k_split = divide_up(divide_up(push.k, splits), tile.k) * tile.k;
   if (splits > 1) {
     push.split_size = input.max_rows * outputs;
-    push.y =
-        builder.scratch(Scratch::kMatmulSplits, size_t{splits} * push.split_size * sizeof(float));
+    const size_t size = size_t{splits} * push.split_size * sizeof(float);
+    if (target.stride != outputs || target_size < size)
+      push.y = builder.scratch(Scratch::kMatmulSplits, size);
     push.y_stride = outputs;
   }
   const Pipeline& pipeline = builder.pipeline(
@@ -226,7 +232,7 @@ bool use_matmul(const MatvecInput& input, std::span<const Matrix> matrices) {
 }
 
 void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
-            std::span<const Matrix> matrices, Rows target) {
+            std::span<const Matrix> matrices, Rows target, size_t size) {
   while (!matrices.empty()) {
     const size_t count = matrices_together(matrices);
     const std::span<const Matrix> together = matrices.first(count);
@@ -236,10 +242,24 @@ void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& 
     if (method.kind == Method::kFewRows)
       dispatch_few_rows(builder, input, product);
     else
-      dispatch_tiles(builder, input, product);
+      dispatch_tiles(builder, input, product, size);
     for (const Matrix& m : together) target.address += m.rows * sizeof(float);
     matrices = matrices.subspan(count);
   }
+}
+
+size_t matmul_size(ProgramBuilder& builder, const MatvecInput& input,
+                   std::span<const Matrix> matrices) {
+  uint32_t outputs = 0;
+  for (const Matrix& m : matrices) outputs += m.rows;
+  const Method method = method_for(builder, matrices[0].dtype, input.max_rows);
+  // Several dispatches lay their outputs side by side, with gaps in each one's.
+  const bool cut = method.kind == Method::kTiles && matrices_together(matrices) == matrices.size();
+  const uint32_t splits = cut ? choose_tiles(builder.context(), method.unit,
+                                             {input.max_rows, outputs, matrices[0].cols})
+                                    .splits
+                              : 1;
+  return size_t{splits} * input.max_rows * outputs * sizeof(float);
 }
 
 }  // namespace tandem::vulkan

@@ -1,6 +1,7 @@
 // A few layers of a model between its embedding and its head, on one device: a pass that can be
 // timed whole, with the nodes of an op left out, or cut into programs, as a coordinator would run
-// it. SPDX-License-Identifier: Apache-2.0
+// it.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

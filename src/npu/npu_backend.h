@@ -1,6 +1,7 @@
 // The NPU as a backend: the two projections of attention (qkv and out) on the array, everything
 // else declined. On silicon through the kernel driver, or on the emulator through a fake one; the
-// same code either way. SPDX-License-Identifier: Apache-2.0
+// same code either way.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>

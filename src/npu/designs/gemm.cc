@@ -1,14 +1,18 @@
 // Output-stationary on the whole array: core (c, r) owns tile row r and tile column c of a block of
 // 4 m x columns n outputs, and walks along K.
 //
-//   shim r MM2S -> mem tile r -> the cores of row r       m x contiguous_k of A, sent as m x k
-//   tiles shim c MM2S -> mem tile c -> the cores of column c    n x contiguous_k of B, sent as n x
-//   k tiles cores of column c -> mem tile c (joined) -> shim c    C tiles, back to row-major
+//   shim r MM2S -> mem tile r -> the cores of row r
+//       m x contiguous_k of A, sent as m x k tiles
+//   shim c MM2S -> mem tile c -> the cores of column c
+//       n x contiguous_k of B, sent as n x k tiles
+//   cores of column c -> mem tile c (joined) -> shim c
+//       C tiles, back to row-major
 //
 // The array's multiply takes blocks of r x s and t x s. A mem tile first splits the runs of K into
-// tiles as it receives them ([k tile][row][k]) and then sends blocks ([row block][k
-// block][row][k]). C has one buffer on a core: the largest tiles leave no room for two, and it
-// drains in a hundredth of the time it takes to fill. SPDX-License-Identifier: Apache-2.0
+// tiles as it receives them ([k tile][row][k]) and then sends blocks
+// ([row block][k block][row][k]). C has one buffer on a core: the largest tiles leave no room for
+// two, and it drains in a hundredth of the time it takes to fill.
+// SPDX-License-Identifier: Apache-2.0
 #include "npu/designs/gemm.h"
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 // The simulated array: tiles, channels, cores and controller acting on each other through one event
 // queue. Implemented by subject: array.cc (loading, memory, locks, registers), dma.cc (channels),
 // streams.cc (transfers and bandwidth), control_packets.cc, core_interpreter.cc, controller.cc,
-// deadlock.cc. SPDX-License-Identifier: Apache-2.0
+// deadlock.cc.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>

@@ -2,7 +2,8 @@
 // source is compiled for the cores and for the emulator. Integer results are exact, bit for bit.
 // Float results are IEEE single precision with one rounding per operation, which a core (products
 // of bf16 pieces) only approximates. Include it in kernel sources alone: the element types are
-// global, as the core compiler has them. SPDX-License-Identifier: Apache-2.0
+// global, as the core compiler has them.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <bit>

@@ -1,7 +1,8 @@
 // The cascade's intrinsics for core kernels that are compiled for the host as a shared library
 // (`tandem npu emulate --kernels`): include this file before the kernel's source. The emulator
 // fills in the two pointers when it opens the library. Vectors hold plain lanes; the names are
-// those of the core compiler. SPDX-License-Identifier: Apache-2.0
+// those of the core compiler.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

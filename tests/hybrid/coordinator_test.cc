@@ -56,17 +56,12 @@ CoordinatorShape small_shape(uint32_t slots = 1, uint32_t sequences = 1) {
   return shape;
 }
 
-const LoadedModel& tiny() {
-  static const LoadedModel model;
-  return model;
-}
-
 uint32_t draw(std::mt19937& random, uint32_t count) {
   return static_cast<uint32_t>(random() % count);
 }
 
 Plan random_plan(uint32_t device_count, std::mt19937& random) {
-  Plan plan = plan_of(tiny(), device_count);
+  Plan plan = plan_of(tiny_model(), device_count);
   for (auto* devices : {&plan.prefill, &plan.decode})
     for (uint32_t& device : *devices) device = draw(random, device_count);
   return plan;
@@ -74,8 +69,8 @@ Plan random_plan(uint32_t device_count, std::mt19937& random) {
 
 std::vector<std::vector<float>> logits_on_one_cpu(uint32_t prompt, uint32_t chunk) {
   Devices devices(0);
-  Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan_of(tiny(), 1),
-                          small_shape());
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(),
+                          plan_of(tiny_model(), 1), small_shape());
   return logits_of(coordinator, prompt, chunk, kGenerated);
 }
 
@@ -89,7 +84,7 @@ TEST(Coordinator, AnyPlanAndDepthGivesTheSameBits) {
     SCOPED_TRACE(testing::Message() << "plan " << i << ", prompt " << prompt << ", chunk " << chunk
                                     << ", slots " << slots);
     Devices devices(staged);
-    Coordinator coordinator(tiny().config, tiny().weights, devices.all(),
+    Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(),
                             random_plan(1 + staged, random), small_shape(slots));
     EXPECT_EQ(logits_of(coordinator, prompt, chunk, kGenerated), logits_on_one_cpu(prompt, chunk));
   }
@@ -97,9 +92,10 @@ TEST(Coordinator, AnyPlanAndDepthGivesTheSameBits) {
 
 TEST(Coordinator, CopiesNothingOfACacheThatNobodyWrote) {
   Devices devices(1);
-  Plan plan = plan_of(tiny(), 2);
+  Plan plan = plan_of(tiny_model(), 2);
   for (auto* of : {&plan.prefill, &plan.decode}) std::fill(of->begin(), of->end(), 1u);
-  Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape());
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                          small_shape());
   const std::vector<uint32_t> tokens = some_tokens(8);
   prefill(coordinator, tokens, 16);
   // The batch buffer in, one row of logits out.
@@ -111,10 +107,11 @@ TEST(Coordinator, CopiesNothingOfACacheThatNobodyWrote) {
 
 TEST(Coordinator, HandsOverOnlyTheRowsOfTheCacheInUse) {
   Devices devices(2);
-  Plan plan = plan_of(tiny(), 3);
+  Plan plan = plan_of(tiny_model(), 3);
   std::fill(plan.prefill.begin(), plan.prefill.end(), 1u);
   std::fill(plan.decode.begin(), plan.decode.end(), 2u);
-  Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape(1, 2));
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                          small_shape(1, 2));
   const std::vector<uint32_t> tokens = some_tokens(9);
   prefill(coordinator, tokens, 16);
   prefill(coordinator, tokens, 16, 1);
@@ -130,10 +127,11 @@ TEST(Coordinator, HandsOverOnlyTheRowsOfTheCacheInUse) {
 
 TEST(Coordinator, CountsWhatEachDeviceDid) {
   Devices devices(1);
-  Plan plan = plan_of(tiny(), 2);
+  Plan plan = plan_of(tiny_model(), 2);
   for (size_t i = 0; i < plan.prefill.size(); ++i)  // every FFN on the staged device
     if (forward_pass(8)[i].op == Op::kFfn) plan.prefill[i] = 1;
-  Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape());
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                          small_shape());
   prefill(coordinator, some_tokens(20), 10);
   const DeviceUse& cpu = coordinator.use(Phase::kPrefill).devices[0];
   const DeviceUse& gpu = coordinator.use(Phase::kPrefill).devices[1];
@@ -159,17 +157,19 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
 TEST(Coordinator, GroupsOfSequencesDecodeSideBySideAsTheyDoAlone) {
   constexpr uint32_t kRounds = 6;
   Devices devices(1);
-  Plan plan = plan_of(tiny(), 2);
+  Plan plan = plan_of(tiny_model(), 2);
   std::fill(plan.decode.begin() + 17, plan.decode.end(), 1u);  // from layer 4 on
   std::vector<std::vector<int32_t>> alone;
   for (uint32_t s = 0; s < 3; ++s) {
-    Coordinator single(tiny().config, tiny().weights, devices.all(), plan, small_shape());
+    Coordinator single(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                       small_shape());
     prefill(single, some_tokens(10, s), 16);
     single.run(rows_of(some_tokens(1, s), 10), Tail::kArgmax, kRounds);
     alone.emplace_back();
     for (uint32_t r = 0; r < kRounds; ++r) alone.back().push_back(single.ids(r)[0]);
   }
-  Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape(3, 3));
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                          small_shape(3, 3));
   std::vector<std::vector<StepRow>> rows;
   std::vector<PipelineStep> steps;
   for (uint32_t s = 0; s < 3; ++s) {
@@ -186,10 +186,11 @@ TEST(Coordinator, GroupsOfSequencesDecodeSideBySideAsTheyDoAlone) {
 TEST(Coordinator, AFailureNamesNodeAndDeviceAndTheNextRequestWorks) {
   for (uint32_t slots : {1u, 3u}) {
     Devices devices(1);
-    Plan plan = plan_of(tiny(), 2);
+    Plan plan = plan_of(tiny_model(), 2);
     std::fill(plan.prefill.begin() + 17, plan.prefill.end(), 1u);
     plan.decode = plan.prefill;
-    Coordinator coordinator(tiny().config, tiny().weights, devices.all(), plan, small_shape(slots));
+    Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                            small_shape(slots));
     const std::vector<uint32_t> tokens = some_tokens(98);
     const auto expected = logits_on_one_cpu(98, 16);
     prefill(coordinator, std::span(tokens).first(32), 16);

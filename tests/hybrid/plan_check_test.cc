@@ -15,18 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const LoadedModel& tiny() {
-  static const LoadedModel model;
-  return model;
-}
-
-CoordinatorShape small_shape() {
-  CoordinatorShape shape;
-  shape.max_rows = 16;
-  shape.context = 64;
-  return shape;
-}
-
 // A device with so much memory, that runs no FFN when told so.
 class LimitedBackend : public StagedBackend {
  public:
@@ -74,8 +62,8 @@ class TableBackend : public StagedBackend {
 
 // Everything on the first device but the layers from `first` on, which are on the second.
 Plan split_plan(uint16_t first) {
-  Plan plan = plan_of(tiny(), 2);
-  const auto nodes = forward_pass(static_cast<uint32_t>(tiny().config.layers.size()));
+  Plan plan = plan_of(tiny_model(), 2);
+  const auto nodes = forward_pass(static_cast<uint32_t>(tiny_model().config.layers.size()));
   for (size_t i = 0; i < nodes.size(); ++i)
     plan.prefill[i] = plan.decode[i] = in_layer(nodes[i].op) && nodes[i].layer >= first ? 1 : 0;
   return plan;
@@ -85,16 +73,19 @@ TEST(PlanCheck, OneDeviceNeedsTheWeightsOnce) {
   const auto cpu = cpu::make_cpu_backend({1, ""});
   Backend* const devices[] = {cpu.get()};
   const auto needs =
-      memory_needs(plan_of(tiny(), 1), {tiny().config, tiny().weights, devices}, small_shape());
-  EXPECT_EQ(needs[0].weights, tiny().weights.size());
+      memory_needs(plan_of(tiny_model(), 1), {tiny_model().config, tiny_model().weights, devices},
+                   short_steps());
+  EXPECT_EQ(needs[0].weights, tiny_model().weights.size());
 }
 
 TEST(PlanCheck, NeedsAreWhatACoordinatorTakes) {
   const auto cpu = cpu::make_cpu_backend({1, ""}), other = cpu::make_cpu_backend({1, ""});
   Backend* const devices[] = {cpu.get(), other.get()};
   const Plan plan = split_plan(5);
-  const auto needs = memory_needs(plan, {tiny().config, tiny().weights, devices}, small_shape());
-  const Coordinator coordinator(tiny().config, tiny().weights, devices, plan, small_shape());
+  const auto needs =
+      memory_needs(plan, {tiny_model().config, tiny_model().weights, devices}, short_steps());
+  const Coordinator coordinator(tiny_model().config, tiny_model().weights, devices, plan,
+                                short_steps());
   for (uint32_t device : {0u, 1u}) {
     const DeviceMemory taken = coordinator.device_memory(device);
     EXPECT_EQ(needs[device].activations, taken.activations);
@@ -106,20 +97,21 @@ TEST(PlanCheck, NeedsAreWhatACoordinatorTakes) {
 }
 
 TEST(PlanCheck, CountsATiedEmbeddingOnceWhereTheHeadIs) {
-  ASSERT_TRUE(tiny().weights.tied());
+  ASSERT_TRUE(tiny_model().weights.tied());
   const auto cpu = cpu::make_cpu_backend({1, ""});
   TableBackend table(*cpu);
   Backend* const devices[] = {&table, cpu.get()};
-  const PlanTarget target{tiny().config, tiny().weights, devices};
-  Plan plan = plan_of(tiny(), 2);
-  const uint64_t all = tiny().weights.size();
-  EXPECT_EQ(memory_needs(plan, target, small_shape())[0].weights, all);
-  const Coordinator together(tiny().config, tiny().weights, devices, plan, small_shape());
+  const PlanTarget target{tiny_model().config, tiny_model().weights, devices};
+  Plan plan = plan_of(tiny_model(), 2);
+  const uint64_t all = tiny_model().weights.size();
+  EXPECT_EQ(memory_needs(plan, target, short_steps())[0].weights, all);
+  const Coordinator together(tiny_model().config, tiny_model().weights, devices, plan,
+                             short_steps());
   EXPECT_EQ(together.device_memory(0).weights, all);
   plan.prefill.back() = plan.decode.back() = 1;  // the head elsewhere
-  const uint64_t final_norm = tiny().config.hidden() * sizeof(float);
-  EXPECT_EQ(memory_needs(plan, target, small_shape())[0].weights, all - final_norm);
-  const Coordinator apart(tiny().config, tiny().weights, devices, plan, small_shape());
+  const uint64_t final_norm = tiny_model().config.hidden() * sizeof(float);
+  EXPECT_EQ(memory_needs(plan, target, short_steps())[0].weights, all - final_norm);
+  const Coordinator apart(tiny_model().config, tiny_model().weights, devices, plan, short_steps());
   EXPECT_EQ(apart.device_memory(0).weights, all - final_norm);
 }
 
@@ -128,10 +120,11 @@ TEST(PlanCheck, CountsTheShadowsWeightsToo) {
   const auto cpu = cpu::make_cpu_backend({1, ""});
   LimitedBackend limited(*cpu, uint64_t{1} << 60);
   Backend* const devices[] = {&limited};
-  const Plan plan = plan_of(tiny(), 1);
-  CoordinatorShape shape = small_shape();
+  const Plan plan = plan_of(tiny_model(), 1);
+  CoordinatorShape shape = short_steps();
   const auto shortfall = [&](bool shadowed) {
-    return find_shortfall(plan, {tiny().config, tiny().weights, devices, shadowed}, shape);
+    return find_shortfall(plan, {tiny_model().config, tiny_model().weights, devices, shadowed},
+                          shape);
   };
   EXPECT_FALSE(shortfall(true).has_value());
   shape.sequences = 1u << 20;  // a cache that no host holds, but the device's word is taken
@@ -139,7 +132,7 @@ TEST(PlanCheck, CountsTheShadowsWeightsToo) {
   EXPECT_FALSE(shortfall(false).has_value());
   ASSERT_TRUE(shortfall(true).has_value());
   EXPECT_EQ(shortfall(true)->device, "the host");
-  EXPECT_GT(shortfall(true)->needed, 2 * tiny().weights.size());
+  EXPECT_GT(shortfall(true)->needed, 2 * tiny_model().weights.size());
 }
 
 TEST(PlanCheck, NamesTheDeviceThatIsTooSmall) {
@@ -147,7 +140,8 @@ TEST(PlanCheck, NamesTheDeviceThatIsTooSmall) {
   const auto shortfall_with = [&](uint64_t available) {
     LimitedBackend limited(*cpu, available);
     Backend* const devices[] = {cpu.get(), &limited};
-    return find_shortfall(split_plan(5), {tiny().config, tiny().weights, devices}, small_shape());
+    return find_shortfall(split_plan(5), {tiny_model().config, tiny_model().weights, devices},
+                          short_steps());
   };
   const auto lacking = shortfall_with(1000);
   ASSERT_TRUE(lacking.has_value());
@@ -161,13 +155,13 @@ TEST(PlanCheck, NamesTheNodeThatADeviceRefuses) {
   const auto cpu = cpu::make_cpu_backend({1, ""});
   LimitedBackend limited(*cpu, uint64_t{1} << 40);
   Backend* const devices[] = {cpu.get(), &limited};
-  const PlanTarget target{tiny().config, tiny().weights, devices};
-  EXPECT_NO_THROW(check_support(split_plan(5), target, small_shape(), "plan.json"));
+  const PlanTarget target{tiny_model().config, tiny_model().weights, devices};
+  EXPECT_NO_THROW(check_support(split_plan(5), target, short_steps(), "plan.json"));
   limited.refuses_ffn = true;
   Plan plan = split_plan(5);
   plan.prefill.assign(plan.prefill.size(), 0);  // its decode is at fault then
   try {
-    check_support(plan, target, small_shape(), "plan.json");
+    check_support(plan, target, short_steps(), "plan.json");
     ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);

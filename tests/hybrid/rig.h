@@ -30,6 +30,19 @@ struct LoadedModel {
   ModelWeights weights;
 };
 
+// The model of tiny_shape(), one for a whole program.
+inline const LoadedModel& tiny_model() {
+  static const LoadedModel model;
+  return model;
+}
+
+inline CoordinatorShape short_steps() {
+  CoordinatorShape shape;
+  shape.max_rows = 16;
+  shape.context = 64;
+  return shape;
+}
+
 inline Plan plan_of(const LoadedModel& model, uint32_t device_count) {
   Plan plan = single_device_plan("0", static_cast<uint32_t>(model.config.layers.size()));
   for (uint32_t i = 1; i < device_count; ++i) plan.devices.push_back(std::to_string(i));

@@ -16,18 +16,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const LoadedModel& tiny() {
-  static const LoadedModel model;
-  return model;
-}
-
-CoordinatorShape small_shape() {
-  CoordinatorShape shape;
-  shape.max_rows = 16;
-  shape.context = 64;
-  return shape;
-}
-
 // Counts what is submitted, and runs no FFN.
 class CountingBackend : public StagedBackend {
  public:
@@ -62,15 +50,15 @@ TEST(Slice, HasLayersOfBothKindsInTheModelsShares) {
 }
 
 TEST(Slice, OfASmallModelIsTheModel) {
-  const Slice slice = slice_of(tiny().config, tiny().weights);
-  ASSERT_EQ(slice.layers.size(), tiny().config.layers.size());
+  const Slice slice = slice_of(tiny_model().config, tiny_model().weights);
+  ASSERT_EQ(slice.layers.size(), tiny_model().config.layers.size());
   for (size_t i = 0; i < slice.layers.size(); ++i) EXPECT_EQ(slice.layers[i], i);
 }
 
 TEST(SliceBench, TakesWholePassesAndPassesWithout) {
   const auto cpu = cpu::make_cpu_backend({1, ""});
-  const Slice slice = slice_of(tiny().config, tiny().weights);
-  SliceBench bench(*cpu, slice, tiny().weights, small_shape());
+  const Slice slice = slice_of(tiny_model().config, tiny_model().weights);
+  SliceBench bench(*cpu, slice, tiny_model().weights, short_steps());
   const auto layers = static_cast<uint32_t>(slice.layers.size());
   EXPECT_EQ(bench.count(NodeKind::kFfn), layers);
   EXPECT_EQ(bench.count(NodeKind::kCoreWindowed) + bench.count(NodeKind::kCoreGlobal), layers);
@@ -87,8 +75,8 @@ TEST(SliceBench, TakesWholePassesAndPassesWithout) {
 TEST(SliceBench, LeavesOutWhatADeviceRefuses) {
   const auto cpu = cpu::make_cpu_backend({1, ""});
   CountingBackend device(*cpu);
-  const Slice slice = slice_of(tiny().config, tiny().weights);
-  SliceBench bench(device, slice, tiny().weights, small_shape());
+  const Slice slice = slice_of(tiny_model().config, tiny_model().weights);
+  SliceBench bench(device, slice, tiny_model().weights, short_steps());
   const auto layers = static_cast<uint32_t>(slice.layers.size());
   EXPECT_THAT(bench.refusal(NodeKind::kFfn, Phase::kDecode), HasSubstr("it has no FFN"));
   EXPECT_FALSE(bench.supports(Op::kFfn, Phase::kDecode));

@@ -1,18 +1,17 @@
 // Times a decode step, or a prompt's chunk, of a Gemma 3 size on a Vulkan device, kernel by kernel:
 // microseconds, GB/s, TFLOP/s and the share of what a plain read of device memory reaches. Weights
 // are random and distinct for every layer.
-//   vulkan_bench [--device N] [--size 27b] [--layers 62] [--position 32] [--rows 1]
-//                [--tuning chained=0,matvec_workgroup=512] [--kernels 0|1]
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <random>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -29,40 +28,42 @@ constexpr double kWarmUpMicroseconds = 3e5;
 
 struct Options {
   VulkanOptions vulkan;
-  const PublishedSize* size = find_published_size("27b");
+  const PublishedSize* size = nullptr;
   uint32_t layers = 0;  // the size's
   uint32_t position = 32;
   uint32_t rows = 1;    // more: a chunk of a prompt
   bool kernels = true;  // print their table, and measure the ceiling
 };
 
-Options parse(int argc, char** argv) {
-  Options options;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view flag = argv[i], value = argv[i + 1];
-    if (flag == "--device") {
-      options.vulkan.device = value;
-    } else if (flag == "--layers") {
-      options.layers = static_cast<uint32_t>(std::stoul(argv[i + 1]));
-    } else if (flag == "--position") {
-      options.position = static_cast<uint32_t>(std::stoul(argv[i + 1]));
-    } else if (flag == "--rows") {
-      options.rows = static_cast<uint32_t>(std::stoul(argv[i + 1]));
-    } else if (flag == "--kernels") {
-      options.kernels = value == "1";
-    } else if (flag == "--tuning") {
-      options.vulkan.tuning = value;
-    } else if (flag == "--size") {
-      options.size = find_published_size(value);
-      if (options.size == nullptr)
-        throw Error(ErrorCode::kUsage, fmt::format("no size '{}'", value));
-    } else {
-      throw Error(ErrorCode::kUsage, fmt::format("unknown flag {}", flag));
-    }
+// What the options mean is known once they are parsed.
+struct CommandLine {
+  CommandLine() {
+    app.add_option("--device", options.vulkan.device, "number or part of a name");
+    app.add_option("--size", size, "published size, such as 4b")->capture_default_str();
+    app.add_option("--layers", options.layers, "layers (0: the size's)");
+    app.add_option("--position", options.position, "tokens before the step")->capture_default_str();
+    app.add_option("--rows", options.rows, "rows of the step; more than one: a prompt's chunk")
+        ->capture_default_str();
+    app.add_option("--tuning", options.vulkan.tuning,
+                   "changes to the device's row: chained=0,matvec_workgroup=512");
+    app.add_option("--kernels", options.kernels, "print a table of kernels and measure the ceiling")
+        ->capture_default_str();
   }
-  if (options.layers == 0) options.layers = options.size->shape.layers;
-  return options;
-}
+
+  Options parsed() const {
+    Options result = options;
+    result.size = find_published_size(size);
+    if (result.size == nullptr)
+      throw Error(ErrorCode::kUsage,
+                  fmt::format("no size '{}'; choose 270m, 1b, 4b, 12b or 27b", size));
+    if (result.layers == 0) result.layers = result.size->shape.layers;
+    return result;
+  }
+
+  CLI::App app{"Times a decode step, or a prompt's chunk, on a Vulkan device.", "vulkan_bench"};
+  Options options;
+  std::string size = "27b";
+};
 
 // A model of random weights and one sequence's buffers, with its recorded step.
 class Bench {
@@ -248,8 +249,10 @@ void run(const Options& options) {
 }  // namespace tandem
 
 int main(int argc, char** argv) {
+  tandem::CommandLine command_line;
+  CLI11_PARSE(command_line.app, argc, argv);
   try {
-    tandem::run(tandem::parse(argc, argv));
+    tandem::run(command_line.parsed());
   } catch (const tandem::Error& error) {
     fmt::print(stderr, "vulkan_bench: {}\n", error.what());
     return tandem::exit_code(error.code());

@@ -43,7 +43,8 @@ CostTable measure_this_machine(const ModelConfig& config, const ModelWeights& we
   for (const LayerConfig& layer : config.layers)
     if (layer.window > 0) insert(options.positions, layer.window);
   bound(options.positions, request.prompt + request.generate);
-  if (request.sequences > options.sequences.back()) options.sequences.push_back(request.sequences);
+  // Steps in flight share the sequences among them.
+  for (uint32_t rows = request.sequences; rows > 0; rows /= 2) insert(options.sequences, rows);
   std::vector<std::unique_ptr<Backend>> open;
   std::vector<Backend*> backends;
   for (const std::string& name : devices) {

@@ -18,7 +18,6 @@
 namespace tandem {
 namespace {
 
-// Decode first: the launch is measured in it where the device has it.
 constexpr std::array kPhases = {Phase::kDecode, Phase::kPrefill};
 
 // A measurement is the median of runs: a few at least, more while they are short.
@@ -121,13 +120,11 @@ class PhaseCosts {
   // its rows: its head is measured with the first.
   void measure_pass(uint32_t rows) {
     std::vector<Op> open = bench_.ops();
-    double left = -cost_.launch_us;
-    if (head_us_) {
-      std::erase(open, Op::kHead);
-      left -= *head_us_;
-    }
+    if (head_us_) std::erase(open, Op::kHead);
     const PhaseBench::Times times = bench_.run(open, rows, 0);
-    left += times.whole_us;
+    // A disturbed measurement of the launch can be longer than a short pass.
+    double left = times.whole_us - std::min(cost_.launch_us, times.whole_us / 2);
+    left -= head_us_.value_or(0);
     double sum = 0;
     for (Op op : open) sum += times.saved_us[index(op)];
     share_ = sum > 0 ? std::max(0.0, left) / sum : 0;
@@ -215,30 +212,21 @@ class Measurement {
     if (info.name == "cpu") cost.host_cores = options_.threads;
     if (info.software) cost.host_cores = default_thread_count();
     cost.read_bandwidth = device.measure_read_bandwidth();
-    SliceBench slice(device, slice_, weights_, shape());
-    for (uint32_t k = 0; k < kNodeKindCount; ++k) {
-      const auto kind = static_cast<NodeKind>(k);
-      cost.node(kind).weight_bytes = slice.weight_size(kind);
-      for (Phase phase : kPhases)
-        cost.node(kind).phase(phase).unsupported = slice.refusal(kind, phase);
-    }
-    bool first = true;
-    for (Phase phase : kPhases) {
-      PhaseBench bench(slice, phase);
-      if (bench.ops().empty()) continue;
-      if (first) {
-        bench.warm_up();
-        cost.launch_us = bench.launch_us();
-      }
-      first = false;
-      measure_phase(slice, bench, cost);
+    // Decode first: the launch is measured in it where the device has it. A step of many sequences
+    // runs other programs than a step of few that has rows to spare.
+    for (uint32_t sequences : options_.sequences) {
+      SliceBench slice(device, slice_, weights_, shape(sequences));
+      if (sequences == options_.sequences.front()) describe_nodes(slice, cost);
+      measure_phase(slice, Phase::kDecode, {&sequences, 1}, cost);
+      if (sequences == options_.sequences.back())
+        measure_phase(slice, Phase::kPrefill, options_.prefill_rows, cost);
     }
     return cost;
   }
 
   // Between two devices: the residual stream of one row, and of the longest step.
   EdgeCost edge_cost(Backend& from, Backend& to) {
-    Slot slot(config_, shape());
+    Slot slot(config_, shape(1));
     const TensorView& x = slot.operand(Operand::kX);
     Import &source = slot.import_on(from), &destination = slot.import_on(to);
     const auto time_us = [&](size_t size) {
@@ -261,25 +249,41 @@ class Measurement {
 
   // Whether the device works on the host's own pages.
   bool shares_host_memory(Backend& device) {
-    Slot slot(config_, shape());
+    Slot slot(config_, shape(1));
     return slot.import_on(device).zero_copy();
   }
 
  private:
   // Of an engine whose prompts come in steps of the most rows.
-  CoordinatorShape shape() const {
+  CoordinatorShape shape(uint32_t sequences) const {
     CoordinatorShape shape;
-    shape.sequences = shape.max_outputs = options_.sequences.back();
+    shape.sequences = shape.max_outputs = sequences;
     shape.max_rows = std::max(options_.prefill_rows.back(), shape.sequences);
     shape.context = options_.positions.back() + shape.max_rows;
     shape.kv = options_.kv;
     return shape;
   }
 
-  void measure_phase(const SliceBench& slice, PhaseBench& bench, DeviceCost& cost) {
+  static void describe_nodes(const SliceBench& slice, DeviceCost& cost) {
+    for (uint32_t k = 0; k < kNodeKindCount; ++k) {
+      const auto kind = static_cast<NodeKind>(k);
+      cost.node(kind).weight_bytes = slice.weight_size(kind);
+      for (Phase phase : kPhases)
+        cost.node(kind).phase(phase).unsupported = slice.refusal(kind, phase);
+    }
+  }
+
+  void measure_phase(SliceBench& slice, Phase phase, std::span<const uint32_t> row_counts,
+                     DeviceCost& cost) {
+    PhaseBench bench(slice, phase);
+    if (bench.ops().empty()) return;
+    if (device_ != cost.name) {
+      bench.warm_up();
+      cost.launch_us = bench.launch_us();
+      device_ = cost.name;
+    }
     PhaseCosts costs(slice, bench, model_, cost);
-    const bool decode = bench.phase() == Phase::kDecode;
-    for (uint32_t rows : decode ? options_.sequences : options_.prefill_rows)
+    for (uint32_t rows : row_counts)
       for (uint32_t position : options_.positions) {
         if (options_.progress) options_.progress(done_++, total_);
         if (position == 0)
@@ -294,6 +298,7 @@ class Measurement {
   const BlockBenchOptions& options_;
   ModelShape model_;
   Slice slice_;
+  std::string device_;  // that is warm
   uint64_t done_ = 0, total_;
 };
 

@@ -92,6 +92,12 @@ std::string roofline_text(const std::optional<double>& tokens_per_second) {
 
 void append_speed(std::string& text, const CostTable& table, const std::string& name,
                   const Plan& plan, const PlanRequest& request) {
+  if (const auto lacking = shortfall_of(table, plan, request)) {
+    fmt::format_to(std::back_inserter(text), "{:24} does not fit: {:.3f} GB into {:.3f} of {}\n",
+                   name, static_cast<double>(lacking->needed) / kGiga,
+                   static_cast<double>(lacking->available) / kGiga, lacking->device);
+    return;
+  }
   try {
     const Prediction predicted = predict(table, plan, request);
     fmt::format_to(std::back_inserter(text), "{:24} {:>16.2f} {} {:>16.2f} {}\n", name,

@@ -112,16 +112,6 @@ std::vector<uint64_t> weights_of(const CostTable& table, const Plan& plan) {
   return weights;
 }
 
-bool fits(const CostTable& table, const PlanRequest& request, const Plan& plan) {
-  const std::vector<uint64_t> weights = weights_of(table, plan);
-  std::vector<double> used(table.pools.size(), 0);
-  for (size_t d = 0; d < weights.size(); ++d)
-    used[table.devices[d].pool] += static_cast<double>(weights[d]);
-  for (uint32_t pool = 0; pool < used.size(); ++pool)
-    if (used[pool] > weight_budget(table, request, plan, pool)) return false;
-  return true;
-}
-
 // The prompt's keys and values of layers whose attention prompts and generation run on different
 // devices change hands once.
 double cache_hand_over_us(const CostTable& table, const Plan& plan, const PlanRequest& request) {
@@ -158,7 +148,7 @@ class RequestJudge {
       : table_(table), request_(request) {}
 
   double us(const Plan& plan) {
-    if (!fits(table_, request_, plan)) return kImpossible;
+    if (shortfall_of(table_, plan, request_)) return kImpossible;
     return phase_us(plan, plan.prefill, request_.prefill(plan), prefill_) + decode_us(plan) +
            cache_hand_over_us(table_, plan, request_);
   }
@@ -375,6 +365,19 @@ Workload PlanRequest::decode(const Plan& plan) const {
   work.sequences = sequences;
   work.depth = plan.pipeline_depth;
   return work;
+}
+
+std::optional<Shortfall> shortfall_of(const CostTable& table, const Plan& plan,
+                                      const PlanRequest& request) {
+  const std::vector<uint64_t> weights = weights_of(table, plan);
+  std::vector<uint64_t> used(table.pools.size(), 0);
+  for (size_t d = 0; d < weights.size(); ++d) used[table.devices[d].pool] += weights[d];
+  const HostPages pages(table.model, request, plan);
+  used[0] += pages.cache + pages.activations;
+  for (size_t pool = 0; pool < used.size(); ++pool)
+    if (used[pool] > table.pools[pool].size)
+      return Shortfall{table.pools[pool].name, used[pool], table.pools[pool].size};
+  return std::nullopt;
 }
 
 Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& request) {

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "hybrid/cost_table.h"
 #include "hybrid/plan.h"
+#include "hybrid/plan_check.h"
 #include "hybrid/workload.h"
 
 namespace tandem {
@@ -38,6 +40,10 @@ struct Prediction {
 
   double us() const { return prompt_us + generate_us + cache_hand_over_us; }
 };
+
+// The first of the table's memories that the plan does not fit into, by the memory's name.
+std::optional<Shortfall> shortfall_of(const CostTable& table, const Plan& plan,
+                                      const PlanRequest& request);
 
 // By simulation. Throws as segments_of().
 Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& request);

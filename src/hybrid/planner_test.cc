@@ -272,7 +272,13 @@ TEST(Planner, KeepsOneCopyOfWeightsWhereMemoryHoldsNoSecond) {
   table.pools[0].size = host + 2000;
   const Plan roomy = make_plan(table, small_request());
   EXPECT_NE(roomy.prefill[4], roomy.decode[4]);
+  EXPECT_FALSE(shortfall_of(table, roomy, small_request()).has_value());
   table.pools[0].size = host + 1999;
+  const auto lacking = shortfall_of(table, roomy, small_request());
+  ASSERT_TRUE(lacking.has_value());
+  EXPECT_EQ(lacking->device, "host");
+  EXPECT_EQ(lacking->needed, host + 2000);
+  EXPECT_EQ(lacking->available, host + 1999);
   const Plan tight = make_plan(table, small_request());
   EXPECT_EQ(tight.prefill[4], tight.decode[4]);
   EXPECT_NE(tight.prefill[1], tight.decode[1]);

@@ -143,11 +143,12 @@ Attribute parse_affine_map(Parser& parser) {
   return map;
 }
 
-Attribute parse_map_application(Parser& parser, Operation& operation) {
+Attribute parse_map_application(Parser& parser, Operation& operation, const char* fold) {
   const SourceLocation location = parser.token().location;
   const Attribute map = parser.parse_attribute();
-  if (map.text != "affine_map" || map.items.size() != 1)
-    parser.fail_at(location, "expected an affine map with one result");
+  if (map.text != "affine_map" || map.items.empty() || (fold == nullptr && map.items.size() > 1))
+    parser.fail_at(location, fold == nullptr ? "expected an affine map with one result"
+                                             : "expected an affine map with results");
   const size_t first = operation.operands.size();
   parser.expect("(", "after the map");
   parser.parse_operands_until(operation, ")");
@@ -155,6 +156,8 @@ Attribute parse_map_application(Parser& parser, Operation& operation) {
   if (operation.operands.size() - first != static_cast<size_t>(map.integer))
     parser.fail_at(location, fmt::format("the map takes {} values", map.integer));
   Attribute tree = map.items[0];
+  for (size_t i = 1; i < map.items.size(); ++i)
+    tree = binary_expression(fold, std::move(tree), map.items[i]);
   shift_operands(tree, static_cast<int>(first));
   return tree;
 }

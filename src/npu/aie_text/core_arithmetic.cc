@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <span>
 
 #include "npu/aie_text/core_compiler.h"
 
@@ -20,6 +21,7 @@ const std::map<std::string_view, BinaryOp> kBinaryOps = {
     {"arith.divsi", BinaryOp::kDivSigned},
     {"arith.divui", BinaryOp::kDivUnsigned},
     {"arith.ceildivsi", BinaryOp::kCeilDivSigned},
+    {"arith.ceildivui", BinaryOp::kCeilDivUnsigned},
     {"arith.floordivsi", BinaryOp::kFloorDivSigned},
     {"arith.remsi", BinaryOp::kRemSigned},
     {"arith.remui", BinaryOp::kRemUnsigned},
@@ -37,10 +39,11 @@ const std::map<std::string_view, BinaryOp> kBinaryOps = {
     {"arith.subf", BinaryOp::kSubFloat},
     {"arith.mulf", BinaryOp::kMulFloat},
     {"arith.divf", BinaryOp::kDivFloat},
-    {"arith.minimumf", BinaryOp::kMinFloat},
-    {"arith.maximumf", BinaryOp::kMaxFloat},
-    {"arith.minnumf", BinaryOp::kMinFloat},
-    {"arith.maxnumf", BinaryOp::kMaxFloat},
+    {"arith.remf", BinaryOp::kRemainderFloat},
+    {"arith.minimumf", BinaryOp::kMinimumFloat},
+    {"arith.maximumf", BinaryOp::kMaximumFloat},
+    {"arith.minnumf", BinaryOp::kMinNumberFloat},
+    {"arith.maxnumf", BinaryOp::kMaxNumberFloat},
     {"math.powf", BinaryOp::kPowerFloat},
     {"index.add", BinaryOp::kAdd},
     {"index.sub", BinaryOp::kSub},
@@ -48,6 +51,7 @@ const std::map<std::string_view, BinaryOp> kBinaryOps = {
     {"index.divs", BinaryOp::kDivSigned},
     {"index.divu", BinaryOp::kDivUnsigned},
     {"index.ceildivs", BinaryOp::kCeilDivSigned},
+    {"index.ceildivu", BinaryOp::kCeilDivUnsigned},
     {"index.floordivs", BinaryOp::kFloorDivSigned},
     {"index.rems", BinaryOp::kRemSigned},
     {"index.remu", BinaryOp::kRemUnsigned},
@@ -65,6 +69,9 @@ const std::map<std::string_view, BinaryOp> kBinaryOps = {
 
 const std::map<std::string_view, UnaryOp> kUnaryOps = {
     {"math.absi", UnaryOp::kAbsolute},
+    {"math.ctpop", UnaryOp::kPopulationCount},
+    {"math.ctlz", UnaryOp::kLeadingZeros},
+    {"math.cttz", UnaryOp::kTrailingZeros},
     {"math.absf", UnaryOp::kAbsoluteFloat},
     {"math.sqrt", UnaryOp::kSqrt},
     {"math.rsqrt", UnaryOp::kInverseSqrt},
@@ -78,6 +85,8 @@ const std::map<std::string_view, UnaryOp> kUnaryOps = {
     {"math.erf", UnaryOp::kErf},
     {"math.floor", UnaryOp::kFloor},
     {"math.ceil", UnaryOp::kCeil},
+    {"math.trunc", UnaryOp::kTruncate},
+    {"math.round", UnaryOp::kRound},
     {"math.roundeven", UnaryOp::kRoundEven},
 };
 
@@ -97,15 +106,27 @@ const std::map<std::string_view, Predicate> kPredicates = {
     {"sgt", Predicate::kGtSigned},   {"sge", Predicate::kGeSigned},
     {"ult", Predicate::kLtUnsigned}, {"ule", Predicate::kLeUnsigned},
     {"ugt", Predicate::kGtUnsigned}, {"uge", Predicate::kGeUnsigned},
-    {"oeq", Predicate::kEqFloat},    {"ueq", Predicate::kEqFloat},
-    {"one", Predicate::kNeFloat},    {"une", Predicate::kNeFloat},
-    {"olt", Predicate::kLtFloat},    {"ole", Predicate::kLeFloat},
-    {"ogt", Predicate::kGtFloat},    {"oge", Predicate::kGeFloat},
 };
 
-// The generic form numbers the integer predicates in this order.
+constexpr uint8_t kE = kRelationEqual, kG = kRelationGreater, kL = kRelationLess,
+                  kU = kRelationUnordered;
+const std::map<std::string_view, uint8_t> kFloatPredicates = {
+    {"false", 0},          {"oeq", kE},
+    {"ogt", kG},           {"oge", kG | kE},
+    {"olt", kL},           {"ole", kL | kE},
+    {"one", kL | kG},      {"ord", kL | kE | kG},
+    {"ueq", kU | kE},      {"ugt", kU | kG},
+    {"uge", kU | kG | kE}, {"ult", kU | kL},
+    {"ule", kU | kL | kE}, {"une", kU | kL | kG},
+    {"uno", kU},           {"true", kU | kL | kE | kG},
+};
+
+// The generic form numbers the predicates in these orders.
 constexpr std::string_view kNumberedPredicates[] = {"eq",  "ne",  "slt", "sle", "sgt",
                                                     "sge", "ult", "ule", "ugt", "uge"};
+constexpr std::string_view kNumberedFloatPredicates[] = {"false", "oeq", "ogt", "oge", "olt", "ole",
+                                                         "one",   "ord", "ueq", "ugt", "uge", "ult",
+                                                         "ule",   "une", "uno", "true"};
 
 int64_t bits_of(double value) {
   int64_t bits;
@@ -114,14 +135,24 @@ int64_t bits_of(double value) {
 }
 
 // A number of the text as a register holds it.
-int64_t register_value(const Attribute& number, const ScalarType& type) {
-  if (type.is_float())
-    return bits_of(number.kind == Attribute::Kind::kFloat ? number.real
-                                                          : static_cast<double>(number.integer));
+int64_t register_value(const DeviceLowering& lowering, const Attribute& number,
+                       const ScalarType& type) {
+  if (type.is_float()) return bits_of(real_of(lowering, number, type));
   if (type.bits == 1) return number.integer & 1;
   if (type.bits >= 64) return number.integer;
   const int shift = 64 - type.bits;
   return static_cast<int64_t>(static_cast<uint64_t>(number.integer) << shift) >> shift;
+}
+
+std::string predicate_name(const DeviceLowering& lowering, const mlir::Operation& operation,
+                           bool real) {
+  const std::string name = text_of(lowering, operation, "predicate");
+  const Attribute* number = operation.attribute("predicate");
+  if (number->kind != Attribute::Kind::kInteger || number->integer < 0) return name;
+  const std::span<const std::string_view> names =
+      real ? std::span<const std::string_view>(kNumberedFloatPredicates) : kNumberedPredicates;
+  const auto index = static_cast<size_t>(number->integer);
+  return index < names.size() ? std::string(names[index]) : name;
 }
 
 }  // namespace
@@ -140,7 +171,7 @@ void CoreCompiler::compile_constant(const Operation& operation) {
     const size_t item = !dense || value->items.size() == 1 ? 0 : static_cast<size_t>(lane);
     Instruction& instruction = emit(Opcode::kConstant, operation);
     instruction.destination = destination + lane;
-    instruction.immediate = register_value(dense ? value->items[item] : *value, type);
+    instruction.immediate = register_value(lowering_, dense ? value->items[item] : *value, type);
   }
 }
 
@@ -177,21 +208,20 @@ int CoreCompiler::equal_lanes(const Operation& operation) const {
 void CoreCompiler::compile_compare(const Operation& operation) {
   if (operation.operands.size() != 2 || operation.results.empty())
     fail(operation, "a comparison needs two operands and a result");
-  std::string name = text_of(lowering_, operation, "predicate");
-  const bool numbered = !name.empty() && name[0] >= '0' && name[0] <= '9';
   const bool real = operation.name == "arith.cmpf";
-  if (numbered && !real && name.size() == 1)
-    name = kNumberedPredicates[static_cast<size_t>(name[0] - '0')];
+  const std::string name = predicate_name(lowering_, operation, real);
   const auto predicate = kPredicates.find(name);
-  if (predicate == kPredicates.end() || (predicate->second >= Predicate::kEqFloat) != real)
+  const auto relations = kFloatPredicates.find(name);
+  if (real ? relations == kFloatPredicates.end() : predicate == kPredicates.end())
     fail(operation, fmt::format("expected a predicate of {}, found '{}'", operation.name, name));
   const int a = register_of(operation.operands[0], operation);
   const int b = register_of(operation.operands[1], operation);
   const int lanes = equal_lanes(operation);
   const int destination = define(operation);
   for (int lane = 0; lane < lanes; ++lane) {
-    Instruction& instruction = emit_lane(Opcode::kCompare, operation, lane);
-    instruction.function = static_cast<uint8_t>(predicate->second);
+    Instruction& instruction =
+        emit_lane(real ? Opcode::kCompareFloat : Opcode::kCompare, operation, lane);
+    instruction.function = real ? relations->second : static_cast<uint8_t>(predicate->second);
     instruction.type = scalar_of(operation.operands[0], operation);
     instruction.a = a + lane;
     instruction.b = b + lane;
@@ -225,7 +255,7 @@ void CoreCompiler::compile_unary(const Operation& operation, UnaryOp function) {
   if (operation.operands.size() != 1 || operation.results.empty())
     fail(operation, fmt::format("{} needs one operand and a result", operation.name));
   const ScalarType type = scalar_of(operation.results[0], operation);
-  if (type.is_float() != (function != UnaryOp::kAbsolute))
+  if (type.is_float() != (function >= UnaryOp::kAbsoluteFloat))
     fail(operation, fmt::format("{} does not take this type", operation.name));
   const int a = register_of(operation.operands[0], operation);
   const int lanes = equal_lanes(operation);
@@ -294,9 +324,10 @@ bool CoreCompiler::compile_arithmetic(const Operation& operation) {
     compile_select(operation);
   } else if (name == "arith.negf") {
     compile_negate(operation);
-  } else if (name == "affine.apply") {
+  } else if (name == "affine.apply" || name == "affine.min" || name == "affine.max") {
     const Attribute* map = operation.attribute("map");
-    if (map == nullptr) fail(operation, "affine.apply is supported in its custom spelling only");
+    if (map == nullptr)
+      fail(operation, fmt::format("{} is supported in its custom spelling only", name));
     const int value = affine_expression(*map, operation);
     if (!operation.results.empty()) registers_[operation.results[0]] = value;
   } else {
@@ -318,7 +349,9 @@ int CoreCompiler::affine_expression(const Attribute& tree, const Operation& oper
       {"*", BinaryOp::kMul},
       {"floordiv", BinaryOp::kFloorDivSigned},
       {"ceildiv", BinaryOp::kCeilDivSigned},
-      {"mod", BinaryOp::kRemSigned}};
+      {"mod", BinaryOp::kModulo},
+      {"min", BinaryOp::kMinSigned},
+      {"max", BinaryOp::kMaxSigned}};
   const auto function = kFunctions.find(tree.text);
   if (function == kFunctions.end() || tree.items.size() != 2)
     fail(operation, "this affine expression is not supported");

@@ -42,6 +42,7 @@ enum class Opcode : uint8_t {
   kMove,              // dst = a
   kBinary,            // dst = a (BinaryOp) b, as `type`
   kCompare,           // dst = a (Predicate) b, as `type`
+  kCompareFloat,      // dst = the relation of a to b is among `function`, see kRelation...
   kSelect,            // dst = a ? b : c
   kUnary,             // dst = (UnaryOp) a, as `type`
   kConvert,           // dst = a converted from `source_type` to `type` (ConvertOp)
@@ -74,8 +75,10 @@ enum class BinaryOp : uint8_t {
   kDivSigned,
   kDivUnsigned,
   kCeilDivSigned,
+  kCeilDivUnsigned,
   kFloorDivSigned,
   kRemSigned,
+  kModulo,  // the remainder of kFloorDivSigned
   kRemUnsigned,
   kAnd,
   kOr,
@@ -91,14 +94,20 @@ enum class BinaryOp : uint8_t {
   kSubFloat,
   kMulFloat,
   kDivFloat,
-  kMinFloat,
-  kMaxFloat,
+  kRemainderFloat,
+  kMinimumFloat,  // of a NaN and a number: NaN
+  kMaximumFloat,
+  kMinNumberFloat,  // of a NaN and a number: the number
+  kMaxNumberFloat,
   kPowerFloat,
 };
 
 enum class UnaryOp : uint8_t {
   kAbsolute,
-  kAbsoluteFloat,
+  kPopulationCount,
+  kLeadingZeros,
+  kTrailingZeros,
+  kAbsoluteFloat,  // the first that takes floats
   kSqrt,
   kInverseSqrt,
   kExp,
@@ -111,6 +120,8 @@ enum class UnaryOp : uint8_t {
   kErf,
   kFloor,
   kCeil,
+  kTruncate,
+  kRound,  // halves away from zero
   kRoundEven
 };
 
@@ -125,13 +136,11 @@ enum class Predicate : uint8_t {
   kLeUnsigned,
   kGtUnsigned,
   kGeUnsigned,
-  kEqFloat,
-  kNeFloat,
-  kLtFloat,
-  kLeFloat,
-  kGtFloat,
-  kGeFloat,
 };
+
+// How two floats stand to each other; a comparison names those that make it true.
+inline constexpr uint8_t kRelationEqual = 1, kRelationGreater = 2, kRelationLess = 4,
+                         kRelationUnordered = 8;
 
 enum class ConvertOp : uint8_t {
   kSignExtend,

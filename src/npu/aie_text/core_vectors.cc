@@ -19,9 +19,9 @@ const std::map<std::string_view, BinaryOp> kIntegerReductions = {
     {"minui", BinaryOp::kMinUnsigned}, {"maxsi", BinaryOp::kMaxSigned},
     {"maxui", BinaryOp::kMaxUnsigned}};
 const std::map<std::string_view, BinaryOp> kFloatReductions = {
-    {"add", BinaryOp::kAddFloat},      {"mul", BinaryOp::kMulFloat},
-    {"minimumf", BinaryOp::kMinFloat}, {"maximumf", BinaryOp::kMaxFloat},
-    {"minnumf", BinaryOp::kMinFloat},  {"maxnumf", BinaryOp::kMaxFloat}};
+    {"add", BinaryOp::kAddFloat},           {"mul", BinaryOp::kMulFloat},
+    {"minimumf", BinaryOp::kMinimumFloat},  {"maximumf", BinaryOp::kMaximumFloat},
+    {"minnumf", BinaryOp::kMinNumberFloat}, {"maxnumf", BinaryOp::kMaxNumberFloat}};
 
 }  // namespace
 

@@ -47,6 +47,7 @@ struct Attribute {
   };
   Kind kind = Kind::kUnit;
   int64_t integer = 0;
+  bool hexadecimal = false;  // an integer so written: as a float's value, its bits
   double real = 0;
   std::string text;
   std::vector<Attribute> items;

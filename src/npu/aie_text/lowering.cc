@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <cstring>
 
 #include "base/error.h"
@@ -109,11 +110,25 @@ DmaDirection direction_of(const DeviceLowering& lowering, const Operation& op,
   lowering.fail(op.location, fmt::format("expected S2MM or MM2S as '{}', found '{}'", key, text));
 }
 
+double real_of(const DeviceLowering& lowering, const Attribute& number, const ScalarType& type) {
+  if (number.kind == Attribute::Kind::kFloat) return number.real;
+  if (number.kind != Attribute::Kind::kInteger || !number.hexadecimal)
+    lowering.fail(number.location,
+                  "a float is written with a point, or in hexadecimal as its bits");
+  const auto bits = static_cast<uint64_t>(number.integer);
+  switch (type.kind) {
+    case ScalarType::Kind::kFloat32: return std::bit_cast<float>(static_cast<uint32_t>(bits));
+    case ScalarType::Kind::kBfloat16: return bf16_to_f32(static_cast<uint16_t>(bits));
+    case ScalarType::Kind::kFloat16: return f16_to_f32(static_cast<uint16_t>(bits));
+    default: return std::bit_cast<double>(bits);
+  }
+}
+
 namespace {
 
-void append_number(std::vector<std::byte>& bytes, const Attribute& item, const ScalarType& type) {
-  const bool written_real = item.kind == Attribute::Kind::kFloat;
-  const double real = written_real ? item.real : static_cast<double>(item.integer);
+void append_number(const DeviceLowering& lowering, std::vector<std::byte>& bytes,
+                   const Attribute& item, const ScalarType& type) {
+  const double real = type.is_float() ? real_of(lowering, item, type) : 0;
   uint64_t bits = 0;
   switch (type.kind) {
     case ScalarType::Kind::kFloat32: {
@@ -163,7 +178,7 @@ std::vector<std::byte> dense_bytes(const DeviceLowering& lowering, const Attribu
   std::vector<std::byte> bytes;
   bytes.reserve(static_cast<size_t>(type.byte_count()));
   for (int64_t i = 0; i < count; ++i)
-    append_number(bytes, dense.items[splat ? 0 : static_cast<size_t>(i)], type.scalar);
+    append_number(lowering, bytes, dense.items[splat ? 0 : static_cast<size_t>(i)], type.scalar);
   return bytes;
 }
 

@@ -137,6 +137,9 @@ std::string text_of(const DeviceLowering& lowering, const mlir::Operation& opera
 DmaDirection direction_of(const DeviceLowering& lowering, const mlir::Operation& operation,
                           std::string_view key);
 // Numbers of a dense value as bytes of `type`, repeated when it is a splat.
+// A number written as a value of a float type: with a point, or as its bits in hexadecimal.
+double real_of(const DeviceLowering& lowering, const mlir::Attribute& number,
+               const ScalarType& type);
 std::vector<std::byte> dense_bytes(const DeviceLowering& lowering, const mlir::Attribute& dense,
                                    const mlir::Type& type);
 std::vector<TextDimension> dimensions_of(const DeviceLowering& lowering,

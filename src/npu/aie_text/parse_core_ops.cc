@@ -312,6 +312,11 @@ void affine_bound(Parser& p, Operation& op, const char* key) {
     p.add_operand(op);
     return;
   }
+  for (const char* fold : {"min", "max"}) {
+    if (!p.accept_identifier(fold)) continue;
+    op.set(key, parse_map_application(p, op, fold));
+    return;
+  }
   op.set(key, parse_map_application(p, op));
 }
 
@@ -343,7 +348,10 @@ void affine_store(Parser& p, Operation& op) {
 }
 
 void affine_apply(Parser& p, Operation& op) {
-  op.set("map", parse_map_application(p, op));
+  op.set("map", parse_map_application(p, op,
+                                      op.name == "affine.apply" ? nullptr
+                                      : op.name == "affine.min" ? "min"
+                                                                : "max"));
   p.parse_optional_attributes(op);
   p.set_result_types(op, kIndexType);
 }
@@ -378,6 +386,8 @@ const OperationParsers kParsers = {
     {"affine.load", affine_load},
     {"affine.store", affine_store},
     {"affine.apply", affine_apply},
+    {"affine.min", affine_apply},
+    {"affine.max", affine_apply},
     {"affine.yield", typed_operands},
 };
 

@@ -203,20 +203,23 @@ const OperationParsers& parsers() {
           "arith.ori",       "arith.xori",       "arith.shli",  "arith.shrsi",    "arith.shrui",
           "arith.minsi",     "arith.maxsi",      "arith.minui", "arith.maxui",    "arith.addf",
           "arith.subf",      "arith.mulf",       "arith.divf",  "arith.minimumf", "arith.maximumf",
-          "arith.minnumf",   "arith.maxnumf"})
+          "arith.minnumf",   "arith.maxnumf",    "arith.remf",  "arith.ceildivui"})
       table->emplace(name, binary);
     for (const char* name : {"arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast",
                              "arith.index_castui", "arith.sitofp", "arith.uitofp", "arith.fptosi",
                              "arith.fptoui", "arith.extf", "arith.truncf", "arith.bitcast"})
       table->emplace(name, cast);
-    for (const char* name : {"math.absi", "math.absf", "math.sqrt", "math.rsqrt", "math.exp",
-                             "math.exp2", "math.log", "math.log2", "math.sin", "math.cos",
-                             "math.tanh", "math.erf", "math.floor", "math.ceil", "math.roundeven"})
+    for (const char* name :
+         {"math.absi",  "math.absf",  "math.sqrt",  "math.rsqrt", "math.exp",
+          "math.exp2",  "math.log",   "math.log2",  "math.sin",   "math.cos",
+          "math.tanh",  "math.erf",   "math.floor", "math.ceil",  "math.roundeven",
+          "math.trunc", "math.round", "math.ctpop", "math.ctlz",  "math.cttz"})
       table->emplace(name, unary);
-    for (const char* name : {"index.add", "index.sub", "index.mul", "index.divs", "index.divu",
-                             "index.ceildivs", "index.floordivs", "index.rems", "index.remu",
-                             "index.mins", "index.maxs", "index.minu", "index.maxu", "index.and",
-                             "index.or", "index.xor", "index.shl", "index.shrs", "index.shru"})
+    for (const char* name :
+         {"index.add",      "index.sub",      "index.mul",       "index.divs", "index.divu",
+          "index.ceildivs", "index.ceildivu", "index.floordivs", "index.rems", "index.remu",
+          "index.mins",     "index.maxs",     "index.minu",      "index.maxu", "index.and",
+          "index.or",       "index.xor",      "index.shl",       "index.shrs", "index.shru"})
       table->emplace(name, index_binary);
     return table;
   }();

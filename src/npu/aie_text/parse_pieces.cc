@@ -11,7 +11,11 @@ OperationParser find_in(const OperationParsers& parsers, std::string_view name) 
 }
 
 Attribute type_attribute(const Type& type, SourceLocation location) {
-  return Attribute{Kind::kType, 0, 0, "", {}, {}, type, location};
+  Attribute attribute;
+  attribute.kind = Kind::kType;
+  attribute.type = type;
+  attribute.location = location;
+  return attribute;
 }
 
 void set_integer(Parser& p, Operation& op, const char* key, std::string_view what) {

@@ -189,6 +189,7 @@ Attribute Parser::parse_number_attribute() {
     attribute.real = std::strtod(take().text.c_str(), nullptr) * (negative ? -1 : 1);
   } else {
     attribute.kind = Attribute::Kind::kInteger;
+    attribute.hexadecimal = token_.text.starts_with("0x");
     attribute.integer = take_integer("a number");
     if (negative)
       attribute.integer = static_cast<int64_t>(0 - static_cast<uint64_t>(attribute.integer));

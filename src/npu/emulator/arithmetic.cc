@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "npu/emulator/arithmetic.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -41,10 +42,15 @@ std::optional<int64_t> divide(BinaryOp function, int64_t a, int64_t b, uint64_t 
     case BinaryOp::kFloorDivSigned:
       return divide_signed(a, b) - (inexact && ((a < 0) != (b < 0)) ? 1 : 0);
     case BinaryOp::kRemSigned: return remainder;
+    case BinaryOp::kModulo: return inexact && ((a < 0) != (b < 0)) ? remainder + b : remainder;
+    case BinaryOp::kCeilDivUnsigned: return static_cast<int64_t>(ua / ub + (ua % ub != 0 ? 1 : 0));
     case BinaryOp::kDivUnsigned: return static_cast<int64_t>(ua / ub);
     default: return static_cast<int64_t>(ua % ub);
   }
 }
+
+// -0 is less than 0.
+double smaller(double a, double b) { return a < b || (a == b && std::signbit(a)) ? a : b; }
 
 double apply_real(BinaryOp function, double a, double b) {
   switch (function) {
@@ -52,9 +58,12 @@ double apply_real(BinaryOp function, double a, double b) {
     case BinaryOp::kSubFloat: return a - b;
     case BinaryOp::kMulFloat: return a * b;
     case BinaryOp::kDivFloat: return a / b;
-    case BinaryOp::kMinFloat: return std::fmin(a, b);
-    case BinaryOp::kPowerFloat: return std::pow(a, b);
-    default: return std::fmax(a, b);
+    case BinaryOp::kRemainderFloat: return std::fmod(a, b);
+    case BinaryOp::kMinimumFloat: return std::isunordered(a, b) ? a + b : smaller(a, b);
+    case BinaryOp::kMaximumFloat: return std::isunordered(a, b) ? a + b : -smaller(-a, -b);
+    case BinaryOp::kMinNumberFloat: return std::fmin(a, b);
+    case BinaryOp::kMaxNumberFloat: return std::fmax(a, b);
+    default: return std::pow(a, b);
   }
 }
 
@@ -104,8 +113,24 @@ std::optional<int64_t> apply_binary(BinaryOp function, int64_t a, int64_t b,
   return normalize_integer(apply_integer(function, a, b, type), type);
 }
 
+namespace {
+
+int64_t apply_integer_unary(UnaryOp function, int64_t a, const ScalarType& type) {
+  const uint64_t bits = unsigned_of(a, type);
+  switch (function) {
+    case UnaryOp::kPopulationCount: return std::popcount(bits);
+    case UnaryOp::kLeadingZeros: return std::countl_zero(bits) - (64 - type.bits);
+    case UnaryOp::kTrailingZeros: return std::min(std::countr_zero(bits), type.bits);
+    default:
+      return normalize_integer(a < 0 ? static_cast<int64_t>(0 - static_cast<uint64_t>(a)) : a,
+                               type);
+  }
+}
+
+}  // namespace
+
 int64_t apply_unary(UnaryOp function, int64_t a, const ScalarType& type) {
-  if (function == UnaryOp::kAbsolute) return normalize_integer(a < 0 ? -a : a, type);
+  if (function < UnaryOp::kAbsoluteFloat) return apply_integer_unary(function, a, type);
   const double x = as_real(a);
   const auto real = [&]() -> double {
     switch (function) {
@@ -121,6 +146,8 @@ int64_t apply_unary(UnaryOp function, int64_t a, const ScalarType& type) {
       case UnaryOp::kErf: return std::erf(x);
       case UnaryOp::kFloor: return std::floor(x);
       case UnaryOp::kCeil: return std::ceil(x);
+      case UnaryOp::kTruncate: return std::trunc(x);
+      case UnaryOp::kRound: return std::round(x);
       case UnaryOp::kRoundEven: return std::nearbyint(x);
       default: return std::fabs(x);
     }
@@ -150,14 +177,17 @@ bool apply_compare(Predicate predicate, int64_t a, int64_t b, const ScalarType& 
     case Predicate::kLeUnsigned: return ua <= ub;
     case Predicate::kGtUnsigned: return ua > ub;
     case Predicate::kGeUnsigned: return ua >= ub;
-    case Predicate::kEqFloat: return as_real(a) == as_real(b);
-    case Predicate::kNeFloat: return as_real(a) != as_real(b);
-    case Predicate::kLtFloat: return as_real(a) < as_real(b);
-    case Predicate::kLeFloat: return as_real(a) <= as_real(b);
-    case Predicate::kGtFloat: return as_real(a) > as_real(b);
-    case Predicate::kGeFloat: return as_real(a) >= as_real(b);
   }
   return false;
+}
+
+bool apply_compare_float(uint8_t relations, int64_t a, int64_t b) {
+  const double x = as_real(a), y = as_real(b);
+  const uint8_t relation = x == y  ? kRelationEqual
+                           : x > y ? kRelationGreater
+                           : x < y ? kRelationLess
+                                   : kRelationUnordered;
+  return (relations & relation) != 0;
 }
 
 int64_t apply_convert(ConvertOp function, int64_t value, const ScalarType& from,

@@ -19,6 +19,8 @@ std::optional<int64_t> apply_binary(BinaryOp function, int64_t a, int64_t b,
 int64_t apply_unary(UnaryOp function, int64_t a, const ScalarType& type);
 // a * b + c, rounded once.
 int64_t apply_fused(int64_t a, int64_t b, int64_t c, const ScalarType& type);
+// Whether a stands to b in one of these relations (kRelation... of core_program.h).
+bool apply_compare_float(uint8_t relations, int64_t a, int64_t b);
 bool apply_compare(Predicate predicate, int64_t a, int64_t b, const ScalarType& type);
 int64_t apply_convert(ConvertOp function, int64_t value, const ScalarType& from,
                       const ScalarType& to);

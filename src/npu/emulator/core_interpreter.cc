@@ -41,6 +41,10 @@ bool compute(const Instruction& instruction, std::vector<int64_t>& r) {
                    ? 1
                    : 0;
       break;
+    case Opcode::kCompareFloat:
+      result =
+          apply_compare_float(instruction.function, reg(instruction.a), reg(instruction.b)) ? 1 : 0;
+      break;
     case Opcode::kSelect:
       result = reg(instruction.a) != 0 ? reg(instruction.b) : reg(instruction.c);
       break;
@@ -104,6 +108,7 @@ Array::Step Array::step_core(CoreState& core, int index, const Instruction& inst
       break;
     case Opcode::kBinary:
     case Opcode::kCompare:
+    case Opcode::kCompareFloat:
     case Opcode::kSelect:
     case Opcode::kConvert:
     case Opcode::kUnary:

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -109,6 +110,72 @@ TEST(CorePrograms, IndexMathAndSwitches) {
                                            : i % 3 == 2 ? static_cast<int>(std::sqrt(i + 1.0))
                                                         : -1)
         << i;
+}
+
+TEST(CorePrograms, FloatsCompareByTheirRelation) {
+  struct Case {
+    const char* predicate;
+    std::array<int32_t, 4> want;  // of 1, 2, 0.5 and NaN to 1
+  };
+  for (const Case& c :
+       {Case{"false", {0, 0, 0, 0}}, Case{"oeq", {1, 0, 0, 0}}, Case{"ogt", {0, 1, 0, 0}},
+        Case{"oge", {1, 1, 0, 0}}, Case{"olt", {0, 0, 1, 0}}, Case{"ole", {1, 0, 1, 0}},
+        Case{"one", {0, 1, 1, 0}}, Case{"ord", {1, 1, 1, 0}}, Case{"ueq", {1, 0, 0, 1}},
+        Case{"ugt", {0, 1, 0, 1}}, Case{"uge", {1, 1, 0, 1}}, Case{"ult", {0, 0, 1, 1}},
+        Case{"ule", {1, 0, 1, 1}}, Case{"une", {0, 1, 1, 1}}, Case{"uno", {0, 0, 0, 1}},
+        Case{"true", {1, 1, 1, 1}}}) {
+    // NaN has no spelling but its bits.
+    const std::vector<int32_t> out = run_core(one_core(fmt::format(R"(
+      %v = arith.constant dense<[1.0, 2.0, 0.5, 0x7FC00000]> : vector<4xf32>
+      %one = arith.constant dense<0x3F800000> : vector<4xf32>
+      %is = arith.cmpf {}, %v, %one : vector<4xf32>
+      %number = arith.extui %is : vector<4xi1> to vector<4xi32>
+      vector.store %number, %y[%c0] : memref<16xi32>, vector<4xi32>)",
+                                                                   c.predicate)));
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(out[i], c.want[i]) << c.predicate << " " << i;
+  }
+}
+
+TEST(CorePrograms, FloatsAreWrittenWithAPointOrAsBits) {
+  EXPECT_THAT(run_error(one_core("%f = arith.constant 1 : f32\n"),
+                        {counting(1, 16), std::vector<int32_t>(16)}),
+              HasSubstr("a float is written with a point, or in hexadecimal as its bits"));
+}
+
+TEST(CorePrograms, NumbersFollowTheirDialect) {
+  struct Case {
+    const char* body;  // %i is -5, %f is -2.5, %nan is no number; gives %r, an i32
+    int32_t want;
+  };
+  for (const Case& c :
+       {Case{"%m = affine.apply affine_map<(d0) -> (d0 mod 3)>(%x5)\n"
+             "%r = arith.index_cast %m : index to i32",
+             1},
+        Case{"%m = affine.min affine_map<(d0) -> (d0, -7)>(%x5)\n"
+             "%r = arith.index_cast %m : index to i32",
+             -7},
+        Case{"%t = arith.constant 2 : i32\n%r = arith.ceildivui %i, %t : i32", INT32_MAX - 1},
+        Case{"%r = math.ctpop %i : i32", 31}, Case{"%r = math.ctlz %i : i32", 0},
+        Case{"%t = arith.constant 40 : i32\n%r = math.cttz %t : i32", 3},
+        Case{"%q = math.trunc %f : f32\n%r = arith.fptosi %q : f32 to i32", -2},
+        Case{"%q = math.round %f : f32\n%r = arith.fptosi %q : f32 to i32", -3},
+        Case{"%t = arith.constant 2.0 : f32\n%q = arith.remf %f, %t : f32\n"
+             "%p = arith.mulf %q, %t : f32\n%r = arith.fptosi %p : f32 to i32",
+             -1},
+        Case{"%q = arith.minimumf %f, %nan : f32\n%s = arith.cmpf uno, %q, %q : f32\n"
+             "%r = arith.extui %s : i1 to i32",
+             1},
+        Case{"%q = arith.minnumf %f, %nan : f32\n%r = arith.fptosi %q : f32 to i32", -2}}) {
+    const std::vector<int32_t> out = run_core(one_core(fmt::format(R"(
+      %x5 = arith.constant -5 : index
+      %i = arith.constant -5 : i32
+      %f = arith.constant -2.5 : f32
+      %nan = arith.constant 0x7FC00000 : f32
+      {}
+      memref.store %r, %y[%c0] : memref<16xi32>)",
+                                                                   c.body)));
+    EXPECT_EQ(out[0], c.want) << c.body;
+  }
 }
 
 TEST(CorePrograms, BranchesBetweenBlocksPassBuffersAndNumbers) {

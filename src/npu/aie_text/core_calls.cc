@@ -9,17 +9,28 @@ namespace tandem::npu {
 using mlir::Operation;
 using mlir::ValueId;
 
+namespace {
+
+constexpr size_t kMaxCallDepth = 32;
+
+}  // namespace
+
 // ---- calls ----
 
+// The body's instructions in the call's place. Locks are passed by name, all else by a copy.
 void CoreCompiler::inline_function(const Operation& call, const Operation& function) {
-  if (++inline_depth_ > 32) fail(call, "functions call each other deeper than 32 levels");
+  if (inlined_.size() >= kMaxCallDepth)
+    fail(call, fmt::format("functions call each other deeper than {} levels", kMaxCallDepth));
   const mlir::Region& body = *function.regions[0];
-  if (body.blocks.size() != 1) fail(call, "a function with several blocks cannot be called");
   const mlir::Block& block = body.blocks.front();
   if (block.arguments.size() != call.operands.size())
     fail(call, fmt::format("the function takes {} arguments, not {}", block.arguments.size(),
                            call.operands.size()));
   for (size_t i = 0; i < call.operands.size(); ++i) {
+    if (const int lock = lock_of(call.operands[i]); lock >= 0) {
+      passed_locks_[block.arguments[i]] = lock;
+      continue;
+    }
     const int source = register_of(call.operands[i], call);
     const int copy = new_registers(lanes_of(call.operands[i]));
     for (int lane = 0; lane < lanes_of(call.operands[i]); ++lane)
@@ -27,27 +38,28 @@ void CoreCompiler::inline_function(const Operation& call, const Operation& funct
     registers_[block.arguments[i]] = copy;
   }
   emit_prologue(body);
+  inlined_.push_back({define_results(call), {}});
   compile_region(body);
-  const Operation* last = block.operations.empty() ? nullptr : &block.operations.back();
-  for (size_t i = 0; i < call.results.size(); ++i) {
-    if (last == nullptr || i >= last->operands.size() ||
-        lanes_of(last->operands[i]) != lanes_of(call.results[i]))
-      fail(call, "the function does not return the values the call expects");
-    registers_[call.results[i]] = register_of(last->operands[i], call);
-  }
-  --inline_depth_;
+  for (const int exit : inlined_.back().exits)
+    program_.instructions[static_cast<size_t>(exit)].target = here();
+  inlined_.pop_back();
+}
+
+// Leaves the function being inlined with its results.
+void CoreCompiler::compile_return(const Operation& operation) {
+  if (inlined_.empty()) fail(operation, "a core's body returns to nobody; end it with aie.end");
+  std::vector<int> values;
+  for (const ValueId operand : operation.operands)
+    append_registers(values, register_of(operand, operation), operand);
+  parallel_move(inlined_.back().results, values, operation);
+  inlined_.back().exits.push_back(here());
+  emit(Opcode::kJump, operation);
+  program_.instructions.back().free = true;
 }
 
 void CoreCompiler::compile_call(const Operation& operation) {
   const std::string callee = text_of(lowering_, operation, "callee");
-  const Operation* function = nullptr;
-  mlir::walk(*lowering_.operation.regions[0], [&](const Operation& candidate) {
-    if (candidate.name == "func.func" && !candidate.regions.empty() &&
-        text_of(lowering_, candidate, "sym_name") == callee)
-      function = &candidate;
-    return false;
-  });
-  if (function != nullptr) {
+  if (const Operation* function = find_function(lowering_, callee)) {
     inline_function(operation, *function);
     return;
   }
@@ -100,8 +112,17 @@ int CoreCompiler::fifo_end(const Operation& operation) {
                               to_text(tile_), produce ? "producer" : "consumer", name));
 }
 
+// -1: the value is no lock.
+int CoreCompiler::lock_of(ValueId value) const {
+  if (const auto passed = passed_locks_.find(value); passed != passed_locks_.end())
+    return passed->second;
+  const auto found = lowering_.locks.find(value);
+  return found == lowering_.locks.end() ? -1 : found->second;
+}
+
 void CoreCompiler::compile_use_lock(const Operation& operation) {
-  const int lock = lowering_.lock_operand(operation, 0);
+  const int lock = operation.operands.empty() ? -1 : lock_of(operation.operands[0]);
+  if (lock < 0) fail(operation, "aie.use_lock needs an aie.lock");
   const std::string action = text_of(lowering_, operation, "action");
   LockAction parsed = LockAction::kAcquireEqual;
   if (action == "AcquireGreaterEqual" || action == "2")
@@ -165,13 +186,8 @@ bool CoreCompiler::compile_array_operation(const Operation& operation) {
 // ---- all cores ----
 
 void lower_cores(DeviceLowering& lowering) {
-  size_t next = 0;
-  mlir::walk(*lowering.operation.regions[0], [&](const Operation& operation) {
-    if (operation.name != "aie.core") return false;
-    CoreDecl& core = lowering.out.cores[next++];
-    if (!operation.regions.empty())
-      core.program = CoreCompiler(lowering, core.tile).compile(*operation.regions[0]);
-    return false;
+  for_each_core(lowering, [&](const Operation& operation, CoreDecl& core) {
+    core.program = CoreCompiler(lowering, core.tile).compile(*operation.regions[0]);
   });
 }
 

@@ -13,12 +13,17 @@ using mlir::ValueId;
 namespace {
 
 constexpr int64_t kMaxLanes = 1024;
+// Far beyond what a core's program memory holds; functions that call each other multiply.
+constexpr size_t kMaxInstructions = 250'000;
 
 }  // namespace
 
 // ---- registers ----
 
 Instruction& CoreCompiler::emit(Opcode opcode, const Operation& operation) {
+  if (program_.instructions.size() >= kMaxInstructions)
+    fail(operation, fmt::format("the program of the core of tile {} exceeds {} instructions",
+                                to_text(tile_), kMaxInstructions));
   Instruction instruction;
   instruction.opcode = opcode;
   instruction.location = operation.location;
@@ -100,16 +105,20 @@ ScalarType CoreCompiler::scalar_of(ValueId value, const Operation& user) const {
   return type.scalar;
 }
 
+int CoreCompiler::reference(int buffer, const Operation& user) {
+  const int destination = new_register();
+  Instruction& instruction = emit(Opcode::kReference, user);
+  instruction.destination = destination;
+  instruction.immediate = buffer;
+  return destination;
+}
+
 // ---- prologue ----
 
 void CoreCompiler::emit_outer_value(ValueId value, const Operation& user) {
   if (registers_.contains(value)) return;
   if (const auto buffer = lowering_.buffers.find(value); buffer != lowering_.buffers.end()) {
-    const int destination = new_register();
-    Instruction& instruction = emit(Opcode::kReference, user);
-    instruction.destination = destination;
-    instruction.immediate = buffer->second;
-    registers_[value] = destination;
+    registers_[value] = reference(buffer->second, user);
     return;
   }
   const Operation* definition = lowering_.value(value).definition;
@@ -142,9 +151,6 @@ CoreProgram CoreCompiler::compile(const mlir::Region& body) {
 // ---- blocks ----
 
 void CoreCompiler::compile_region(const mlir::Region& region) {
-  if (inline_depth_ + static_cast<int>(block_places_.size()) > 64)
-    lowering_.fail(region.blocks.empty() ? SourceLocation{} : region.blocks.front().location,
-                   "functions call each other deeper than 64 levels");
   block_places_.emplace_back();
   fixups_.emplace_back();
   for (const mlir::Block& block : region.blocks) {
@@ -200,10 +206,11 @@ bool CoreCompiler::compile_control(const Operation& operation) {
     compile_switch(operation);
   else if (name == "func.call" || name == "call")
     compile_call(operation);
+  else if (name == "func.return" || name == "return")
+    compile_return(operation);
   else
-    // Terminators are read by the operation they end.
-    return name == "scf.yield" || name == "affine.yield" || name == "scf.condition" ||
-           name == "func.return" || name == "return";
+    // Other terminators are read by the operation they end.
+    return name == "scf.yield" || name == "affine.yield" || name == "scf.condition";
   return true;
 }
 
@@ -256,12 +263,21 @@ void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, i
     append_registers(initial, register_of(value, operation), value);
   }
   parallel_move(arguments, initial, operation);
+  count(variable, lower, upper, step, operation, [&] {
+    compile_region(body);
+    const std::string_view yield = operation.name == "scf.for" ? "scf.yield" : "affine.yield";
+    parallel_move(arguments, yielded_registers(body, yield, 0), operation);
+  });
+  for (size_t i = 0; i < operation.results.size() && i < carried; ++i)
+    registers_[operation.results[i]] = registers_[block.arguments[i + 1]];
+}
+
+void CoreCompiler::count(int variable, int lower, int upper, int step, const Operation& operation,
+                         const std::function<void()>& body) {
   move(variable, lower, operation);
   const int head = here();
   const int branch = branch_if(Predicate::kLtSigned, variable, upper, operation);
-  compile_region(body);
-  const std::string_view yield = operation.name == "scf.for" ? "scf.yield" : "affine.yield";
-  parallel_move(arguments, yielded_registers(body, yield, 0), operation);
+  body();
   Instruction& increment = emit(Opcode::kBinary, operation);
   increment.function = static_cast<uint8_t>(BinaryOp::kAdd);
   increment.type = {ScalarType::Kind::kIndex, 64};
@@ -270,8 +286,6 @@ void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, i
   increment.b = step;
   emit(Opcode::kJump, operation).target = head;
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
-  for (size_t i = 0; i < operation.results.size() && i < carried; ++i)
-    registers_[operation.results[i]] = registers_[block.arguments[i + 1]];
 }
 
 std::vector<int> CoreCompiler::define_results(const Operation& operation) {

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -59,6 +60,7 @@ class CoreCompiler {
   // Values of the device used inside: references and constants, set up first.
   void emit_prologue(const mlir::Region& body);
   void emit_outer_value(mlir::ValueId value, const Operation& user);
+  int reference(int buffer, const Operation& user);  // a register with the buffer's address
 
   // Control flow.
   void compile_region(const mlir::Region& region);
@@ -69,6 +71,9 @@ class CoreCompiler {
   void compile_affine_for(const Operation& operation);
   void compile_counted_loop(const Operation& operation, int lower, int upper, int step,
                             size_t first_initial);
+  // variable = lower; while variable < upper: body, variable += step
+  void count(int variable, int lower, int upper, int step, const Operation& operation,
+             const std::function<void()>& body);
   void compile_if(const Operation& operation);
   void compile_index_switch(const Operation& operation);
   void compile_while(const Operation& operation);
@@ -82,12 +87,14 @@ class CoreCompiler {
   int branch_if_equal(int selector, int64_t value, const Operation& operation);
   void compile_call(const Operation& operation);
   void inline_function(const Operation& call, const Operation& function);
+  void compile_return(const Operation& operation);
   std::vector<int> yielded_registers(const mlir::Region& region, std::string_view terminator,
                                      size_t first);
 
   // The array.
   bool compile_array_operation(const Operation& operation);
   int fifo_end(const Operation& operation);
+  int lock_of(mlir::ValueId value) const;
   void compile_use_lock(const Operation& operation);
 
   // The rest; false when the operation is not of that kind.
@@ -106,6 +113,9 @@ class CoreCompiler {
   void compile_negate(const Operation& operation);
   int affine_expression(const mlir::Attribute& tree, const Operation& operation);
   void compile_access(const Operation& operation, bool store);
+  void compile_copy(const Operation& operation);
+  void compile_view(const Operation& operation);
+  void compile_storage(const Operation& operation);
   void compile_vector_access(const Operation& operation, bool store);
   void compile_broadcast(const Operation& operation);
   void compile_fused_multiply(const Operation& operation);
@@ -128,7 +138,13 @@ class CoreCompiler {
   std::map<std::string, int> fifo_end_of_name_;                  // "name/P" or "name/C"
   std::vector<std::map<std::string, BlockPlace>> block_places_;  // of the regions being compiled
   std::vector<std::vector<Fixup>> fixups_;
-  int inline_depth_ = 0;
+  // A call whose function is being compiled: where its results go, the jumps to its end.
+  struct Inlined {
+    std::vector<int> results;
+    std::vector<int> exits;
+  };
+  std::vector<Inlined> inlined_;
+  std::map<mlir::ValueId, int> passed_locks_;  // arguments of inlined functions
 };
 
 }  // namespace tandem::npu

@@ -95,52 +95,94 @@ void CoreCompiler::compile_access(const Operation& operation, bool store) {
   instruction.destination = loaded;
 }
 
+// Row by row: one copy for the dimensions that are contiguous in both, a loop for each further out.
+void CoreCompiler::compile_copy(const Operation& operation) {
+  if (operation.operands.size() != 2) fail(operation, "memref.copy needs source and target");
+  const mlir::Type& source = type_of(operation.operands[0]);
+  const mlir::Type& target = type_of(operation.operands[1]);
+  check_in_core_memory(source, operation);
+  check_in_core_memory(target, operation);
+  if (source.shape != target.shape || source.scalar != target.scalar)
+    fail(operation, "memref.copy needs memrefs of one shape and element type");
+  const std::vector<int64_t> from = strides_of(source);
+  const std::vector<int64_t> to = strides_of(target);
+  size_t loops = source.shape.size();
+  int64_t run = 1;  // elements
+  while (loops > 0 && from[loops - 1] == run && to[loops - 1] == run) run *= source.shape[--loops];
+  std::vector<int> indices;
+  const std::function<void()> body = [&] {
+    if (indices.size() < loops) {
+      const int variable = new_register();
+      const int zero = constant(0, operation);
+      const int one = constant(1, operation);
+      const int end = constant(source.shape[indices.size()], operation);
+      indices.push_back(variable);
+      count(variable, zero, end, one, operation, body);
+      indices.pop_back();
+      return;
+    }
+    const int a =
+        offset_address(operation, register_of(operation.operands[0], operation), source, indices);
+    const int b =
+        offset_address(operation, register_of(operation.operands[1], operation), target, indices);
+    Instruction& instruction = emit(Opcode::kCopy, operation);
+    instruction.a = a;
+    instruction.b = b;
+    instruction.immediate = run * source.scalar.bytes();
+  };
+  body();
+}
+
+// memref.subview and memref.reinterpret_cast
+void CoreCompiler::compile_view(const Operation& operation) {
+  if (operation.operands.empty() || operation.results.empty())
+    fail(operation, fmt::format("{} needs a memref and a result", operation.name));
+  const mlir::Type& source = type_of(operation.operands[0]);
+  check_in_core_memory(source, operation);
+  size_t operand = 1;
+  const bool subview = operation.name == "memref.subview";
+  const std::vector<int> offsets =
+      mixed_registers(operation, subview ? "static_offsets" : "offset", operand);
+  // A reinterpret_cast's one offset counts elements whatever the source's shape.
+  const mlir::Type flat{mlir::Type::Kind::kMemref, source.scalar, {-1}, {1}, 0};
+  registers_[operation.results[0]] = offset_address(
+      operation, register_of(operation.operands[0], operation), subview ? source : flat, offsets);
+}
+
+// memref.get_global and memref.alloca, which have their places; see core_storage.cc.
+void CoreCompiler::compile_storage(const Operation& operation) {
+  if (operation.results.empty()) return;
+  const int buffer =
+      operation.name == "memref.alloca"
+          ? lowering_.core_variables.at({tile_, operation.results[0]})
+          : lowering_.core_globals.at({tile_, text_of(lowering_, operation, "name")});
+  registers_[operation.results[0]] = reference(buffer, operation);
+}
+
 bool CoreCompiler::compile_memory(const Operation& operation) {
   const std::string& name = operation.name;
   if (name == "memref.load" || name == "affine.load") {
     compile_access(operation, false);
-    return true;
-  }
-  if (name == "memref.store" || name == "affine.store") {
+  } else if (name == "memref.store" || name == "affine.store") {
     compile_access(operation, true);
-    return true;
-  }
-  if (name == "memref.copy") {
-    if (operation.operands.size() != 2) fail(operation, "memref.copy needs source and target");
-    const mlir::Type& type = type_of(operation.operands[0]);
-    check_in_core_memory(type, operation);
-    if (!type.strides.empty() || !type_of(operation.operands[1]).strides.empty())
-      lowering_.diagnostics.unsupported(operation.location, "memref.copy of strided memrefs");
-    const int source = register_of(operation.operands[0], operation);
-    const int target = register_of(operation.operands[1], operation);
-    Instruction& instruction = emit(Opcode::kCopy, operation);
-    instruction.a = source;
-    instruction.b = target;
-    instruction.immediate = type.byte_count();
-    return true;
-  }
-  if (name == "memref.subview" || name == "memref.reinterpret_cast") {
-    if (operation.operands.empty() || operation.results.empty())
-      fail(operation, fmt::format("{} needs a memref and a result", name));
-    const mlir::Type& source = type_of(operation.operands[0]);
-    check_in_core_memory(source, operation);
-    size_t operand = 1;
-    const bool subview = name == "memref.subview";
-    const std::vector<int> offsets =
-        mixed_registers(operation, subview ? "static_offsets" : "offset", operand);
-    // A reinterpret_cast's one offset counts elements whatever the source's shape.
-    const mlir::Type flat{mlir::Type::Kind::kMemref, source.scalar, {-1}, {1}, 0};
-    registers_[operation.results[0]] = offset_address(
-        operation, register_of(operation.operands[0], operation), subview ? source : flat, offsets);
-    return true;
-  }
-  if (name == "memref.cast" || name == "memref.collapse_shape" || name == "memref.expand_shape" ||
-      name == "memref.assume_alignment") {
+  } else if (name == "memref.copy") {
+    compile_copy(operation);
+  } else if (name == "memref.subview" || name == "memref.reinterpret_cast") {
+    compile_view(operation);
+  } else if (name == "memref.get_global" || name == "memref.alloca") {
+    compile_storage(operation);
+  } else if (name == "memref.cast" || name == "memref.collapse_shape" ||
+             name == "memref.expand_shape" || name == "memref.assume_alignment") {
     if (!operation.results.empty() && !operation.operands.empty())
       registers_[operation.results[0]] = register_of(operation.operands[0], operation);
-    return true;
+  } else if (name == "memref.alloc" || name == "memref.dealloc") {
+    lowering_.diagnostics.unsupported(
+        operation.location,
+        name + " in a core, which has no heap; use an aie.buffer or memref.alloca");
+  } else {
+    return false;
   }
-  return false;
+  return true;
 }
 
 }  // namespace tandem::npu

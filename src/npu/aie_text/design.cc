@@ -34,6 +34,7 @@ void lower_device(DeviceLowering& lowering) {
   lower_switches(lowering);
   lower_dma_programs(lowering);
   lower_object_fifos(lowering);
+  place_core_storage(lowering);
   assign_resources(lowering);
   lower_cores(lowering);
   verify_device(lowering);
@@ -82,6 +83,7 @@ Design parse_design(std::string_view text, const ParseOptions& options) {
                                        diagnostics,
                                        out,
                                        design.warnings,
+                                       {},
                                        {},
                                        {},
                                        {},

@@ -102,8 +102,9 @@ void read_lock(DeviceLowering& lowering, const Operation& op) {
   LockDecl lock;
   lock.tile = lowering.tile_operand(op, 0);
   lock.location = op.location;
-  lock.id = static_cast<int>(
-      integer_in(lowering, op, "lockID", -1, lowering.limits(lock.tile).locks - 1, -1));
+  if (op.attribute("lockID") != nullptr)
+    lock.id = static_cast<int>(
+        integer_in(lowering, op, "lockID", 0, lowering.limits(lock.tile).locks - 1));
   lock.initial_value = static_cast<int>(integer_in(lowering, op, "init", 0, kMaxLockValue, 0));
   lock.name = text_of(lowering, op, "sym_name",
                       op.results.empty() ? "" : "%" + lowering.value(op.results[0]).name);

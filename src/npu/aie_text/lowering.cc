@@ -62,6 +62,17 @@ int DeviceLowering::add_lock(LockDecl lock) {
   return static_cast<int>(out.locks.size()) - 1;
 }
 
+const Operation* find_function(const DeviceLowering& lowering, std::string_view name) {
+  const Operation* function = nullptr;
+  mlir::walk(*lowering.operation.regions[0], [&](const Operation& candidate) {
+    if (candidate.name == "func.func" && !candidate.regions.empty() &&
+        text_of(lowering, candidate, "sym_name") == name)
+      function = &candidate;
+    return false;
+  });
+  return function;
+}
+
 int64_t integer_of(const DeviceLowering& lowering, const Operation& op, std::string_view key,
                    std::optional<int64_t> fallback) {
   const Attribute* attribute = op.attribute(key);

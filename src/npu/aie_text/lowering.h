@@ -98,7 +98,9 @@ struct DeviceLowering {
   std::map<std::string, const mlir::Operation*> globals;
   std::map<std::string, std::vector<LoweredFifoEnd>> fifo_ends;  // by FIFO name
   std::vector<DmaChain> chains;
-  std::set<std::string> stream_fifos;
+  // What place_core_storage makes, by the core's tile and the global's name or the alloca's result.
+  std::map<std::pair<TileCoordinate, std::string>, int> core_globals;
+  std::map<std::pair<TileCoordinate, mlir::ValueId>, int> core_variables;
 
   const mlir::Value& value(mlir::ValueId id) const {
     return module.values[static_cast<size_t>(id)];
@@ -152,9 +154,25 @@ void lower_declarations(DeviceLowering& lowering);  // tiles, buffers, locks, ro
 void lower_switches(DeviceLowering& lowering);      // routes of text that was routed already
 void lower_object_fifos(DeviceLowering& lowering);
 void lower_dma_programs(DeviceLowering& lowering);
-void assign_resources(DeviceLowering& lowering);  // lock ids, buffer addresses, descriptor ids
+void place_core_storage(DeviceLowering& lowering);  // constants and stack variables of cores
+void assign_resources(DeviceLowering& lowering);    // lock ids, buffer addresses, descriptor ids
 void lower_cores(DeviceLowering& lowering);
 void verify_device(const DeviceLowering& lowering);
+
+// Calls visit(operation, declaration) for every aie.core with a body.
+template <typename Visit>
+void for_each_core(DeviceLowering& lowering, Visit&& visit) {
+  size_t next = 0;
+  mlir::walk(*lowering.operation.regions[0], [&](const mlir::Operation& operation) {
+    if (operation.name != "aie.core") return false;
+    CoreDecl& core = lowering.out.cores[next++];
+    if (!operation.regions.empty()) visit(operation, core);
+    return false;
+  });
+}
+
+// The func.func of that name with a body, or nullptr.
+const mlir::Operation* find_function(const DeviceLowering& lowering, std::string_view name);
 
 // One aie.dma_bd with its block's locks, as written. `arguments`: host arguments by value.
 struct HostReference {

@@ -214,6 +214,14 @@ void memref_get_global(Parser& p, Operation& op) {
   p.set_result_types(op, p.parse_type());
 }
 
+// "() {attributes} : memref", of known shape
+void memref_alloca(Parser& p, Operation& op) {
+  p.expect("(", "after " + op.name);
+  p.parse_operands_until(op, ")");
+  attributes_and_colon(p, op);
+  p.set_result_types(op, p.parse_type());
+}
+
 void memref_subview(Parser& p, Operation& op) {
   p.add_operand(op);
   mixed_list(p, op, "static_offsets");
@@ -371,6 +379,9 @@ const OperationParsers kParsers = {
     {"memref.copy", memref_copy},
     {"memref.global", memref_global},
     {"memref.get_global", memref_get_global},
+    {"memref.alloca", memref_alloca},
+    {"memref.alloc", memref_alloca},
+    {"memref.dealloc", typed_operands},
     {"memref.subview", memref_subview},
     {"memref.reinterpret_cast", memref_reinterpret_cast},
     {"memref.assume_alignment", memref_assume_alignment},

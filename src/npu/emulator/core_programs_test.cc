@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -176,6 +177,74 @@ TEST(CorePrograms, NumbersFollowTheirDialect) {
                                                                    c.body)));
     EXPECT_EQ(out[0], c.want) << c.body;
   }
+}
+
+TEST(CorePrograms, ConstantsOfTheDeviceAndVariablesOnTheStack) {
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %c1 = arith.constant 1 : index
+      %c4 = arith.constant 4 : index
+      %table = memref.get_global @squares : memref<4xi32>
+      %tmp = memref.alloca() : memref<4x4xi32>
+      scf.for %i = %c0 to %c4 step %c1 {
+        %s = memref.load %table[%i] : memref<4xi32>
+        scf.for %j = %c0 to %c4 step %c1 {
+          memref.store %s, %tmp[%i, %j] : memref<4x4xi32>
+        }
+      }
+      %turned = memref.reinterpret_cast %y to offset: [0], sizes: [4, 4], strides: [1, 4] : memref<16xi32> to memref<4x4xi32, strided<[1, 4]>>
+      memref.copy %tmp, %turned : memref<4x4xi32> to memref<4x4xi32, strided<[1, 4]>>)",
+                                                     R"(
+    memref.global "private" constant @squares : memref<4xi32> = dense<[0, 1, 4, 9]>)"));
+  for (size_t i = 0; i < 16; ++i) EXPECT_EQ(out[i], static_cast<int32_t>((i % 4) * (i % 4))) << i;
+}
+
+TEST(CorePrograms, VariablesBeyondTheStackAndTheHeapAreRefused) {
+  const auto refusal = [](const char* body) {
+    return run_error(one_core(body), {counting(1, 16), std::vector<int32_t>(16)});
+  };
+  EXPECT_THAT(refusal("%t = memref.alloca() : memref<1024xi32>\n"),
+              HasSubstr("variables of 4096 bytes exceed the stack of 1024 bytes"));
+  EXPECT_THAT(refusal("%t = memref.alloc() : memref<4xi32>\n"), HasSubstr("has no heap"));
+  EXPECT_THAT(refusal("%t = memref.get_global @none : memref<4xi32>\n"),
+              HasSubstr("there is no memref.global '@none'"));
+}
+
+TEST(CorePrograms, FunctionsBranchAndTakeLocks) {
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %c1 = arith.constant 1 : index
+      %c16 = arith.constant 16 : index
+      scf.for %i = %c0 to %c16 step %c1 {
+        %v = memref.load %x[%i] : memref<16xi32>
+        %w = func.call @bounded(%v, %turn) : (i32, index) -> i32
+        memref.store %w, %y[%i] : memref<16xi32>
+      })",
+                                                     R"(
+    %place = aie.tile(0, 2)
+    %turn = aie.lock(%place) {init = 1 : i32}
+    func.func private @bounded(%v: i32, %lock: index) -> i32 {
+      aie.use_lock(%lock, AcquireGreaterEqual, 1)
+      aie.use_lock(%lock, Release, 1)
+      %ten = arith.constant 10 : i32
+      %big = arith.cmpi sgt, %v, %ten : i32
+      cf.cond_br %big, ^cut, ^whole
+    ^cut:
+      return %ten : i32
+    ^whole:
+      return %v : i32
+    })"));
+  for (int32_t i = 0; i < 16; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], std::min(i + 1, 10)) << i;
+}
+
+TEST(CorePrograms, FunctionsThatMultiplyAreRefused) {
+  std::string functions = "func.func @f0(%b: memref<16xi32>) {\n return\n}\n";
+  for (int i = 1; i < 30; ++i)
+    functions += fmt::format(
+        "func.func @f{0}(%b: memref<16xi32>) {{\n func.call @f{1}(%b) : (memref<16xi32>) -> ()\n "
+        "func.call @f{1}(%b) : (memref<16xi32>) -> ()\n return\n}}\n",
+        i, i - 1);
+  EXPECT_THAT(run_error(one_core("func.call @f29(%x) : (memref<16xi32>) -> ()\n", functions),
+                        {counting(1, 16), std::vector<int32_t>(16)}),
+              HasSubstr("exceeds 250000 instructions"));
 }
 
 TEST(CorePrograms, BranchesBetweenBlocksPassBuffersAndNumbers) {

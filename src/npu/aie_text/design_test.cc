@@ -193,7 +193,7 @@ TEST(Design, ReadsTheGenericForm) {
 TEST(Design, RejectsWhatExceedsTheArray) {
   const auto error = [](const std::string& body) { return parse_error(device_text(body)); };
   EXPECT_THAT(error("%t = aie.tile(4, 2)"), HasSubstr("outside the device's 4 columns"));
-  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%l = aie.lock(%t, 16)"), HasSubstr("from -1 to 15"));
+  EXPECT_THAT(error("%t = aie.tile(0, 2)\n%l = aie.lock(%t, 16)"), HasSubstr("from 0 to 15"));
   EXPECT_THAT(error("%t = aie.tile(0, 2)\n%b = aie.buffer(%t) : memref<65537xi8>"),
               HasSubstr("exceeds the 65536 bytes"));
   EXPECT_THAT(error("%t = aie.tile(0, 2)\n%a = aie.buffer(%t) : memref<40000xi8>\n"

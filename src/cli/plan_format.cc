@@ -9,6 +9,7 @@
 
 #include "backend/phase_name.h"
 #include "base/error.h"
+#include "hybrid/plan_memory.h"
 #include "hybrid/simulator.h"
 
 namespace tandem {
@@ -92,7 +93,7 @@ std::string roofline_text(const std::optional<double>& tokens_per_second) {
 
 void append_speed(std::string& text, const CostTable& table, const std::string& name,
                   const Plan& plan, const PlanRequest& request) {
-  if (const auto lacking = shortfall_of(table, plan, request)) {
+  if (const auto lacking = planned_shortfall(table, plan, request.shape(table, plan))) {
     fmt::format_to(std::back_inserter(text), "{:24} does not fit: {:.3f} GB into {:.3f} of {}\n",
                    name, static_cast<double>(lacking->needed) / kGiga,
                    static_cast<double>(lacking->available) / kGiga, lacking->device);
@@ -137,12 +138,17 @@ std::string plan_summary(const CostTable& table, const Plan& plan, const PlanReq
     alone.chunk = plan.chunk;
     append_speed(text, table, "all on " + device.name, alone, request);
   }
-  const PlanMemory memory = predict(table, plan, request).memory;
   text += '\n';
-  for (size_t d = 0; d < table.devices.size(); ++d)
-    if (memory.weights[d] > 0)
+  const CoordinatorShape shape = request.shape(table, plan);
+  std::vector<uint32_t> all;
+  for (uint32_t d = 0; d < table.devices.size(); ++d) {
+    all.push_back(d);
+    const uint64_t weights = planned_need(table, plan, shape, {d}).weights;
+    if (weights > 0)
       text += fmt::format("weights on {}: {:.2f} GB\n", table.devices[d].name,
-                          static_cast<double>(memory.weights[d]) / kGiga);
+                          static_cast<double>(weights) / kGiga);
+  }
+  const DeviceMemory memory = planned_need(table, plan, shape, all);
   text += fmt::format("cache of {} positions: {:.2f} GB, activations {:.2f} GB\n",
                       request.context_or_least(), static_cast<double>(memory.cache) / kGiga,
                       static_cast<double>(memory.activations) / kGiga);

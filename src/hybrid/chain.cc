@@ -13,7 +13,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr uint32_t kPricings = 100;  // rounds of adjusting prices
 constexpr size_t kMaxLabels = 150;   // kept at a node, by state; comparing them is quadratic
-constexpr double kRounding = 1e-9;   // share by which sums in different orders may differ
+constexpr double kRounding = 1e-9;   // share by which sums of loads in different orders may differ
 
 // What an amount of each kind costs. With load prices that sum to 1 the priced sum of a walk, less
 // the price of the limits, is at most its largest load when it keeps the limits. So the cheapest
@@ -55,7 +55,7 @@ class Search {
   }
   bool keeps_limits(const Amounts& amounts) const {
     for (uint32_t i = chain_.load_count; i < chain_.amount_count(); ++i)
-      if (amounts[i] > chain_.limits[i] * (1 + kRounding)) return false;
+      if (amounts[i] > chain_.limits[i]) return false;
     return true;
   }
   bool good_enough() const {
@@ -150,7 +150,7 @@ class Search {
   // Whether a label may still become a walk better than the best known.
   bool promising(const Label& label, uint32_t node) const {
     for (uint32_t i = chain_.load_count; i < chain_.amount_count(); ++i)
-      if (label.amounts[i] > chain_.limits[i] * (1 + kRounding)) return false;
+      if (label.amounts[i] > chain_.limits[i]) return false;
     const double most =
         best_.states.empty() ? kInfinity : best_.objective * (1 - tolerance_ - kRounding);
     if (largest_load(label.amounts) >= most) return false;

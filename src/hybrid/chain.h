@@ -11,11 +11,11 @@
 
 namespace tandem {
 
-inline constexpr uint32_t kMaxAmounts = 12;
+inline constexpr uint32_t kMaxAmounts = 13;
 using Amounts = std::array<double, kMaxAmounts>;
 
 // What a walk adds up: first the loads, the largest of which is to be small; then stocks, none of
-// which may pass its limit. All are at least 0.
+// which may pass its limit. All are at least 0; stocks are whole numbers, whose sums are exact.
 struct Chain {
   uint32_t node_count = 0, state_count = 0;
   uint32_t load_count = 1, stock_count = 0;

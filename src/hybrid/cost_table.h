@@ -40,7 +40,9 @@ struct PhaseCost {
 };
 
 struct NodeCost {
-  uint64_t weight_bytes = 0;  // resident on the device for one such node
+  // Resident on the device for one such node. A tied embedding's are the head's where that runs
+  // too.
+  uint64_t weight_bytes = 0;
   std::array<PhaseCost, 2> phases;
 
   const PhaseCost& phase(Phase phase) const { return phases[static_cast<size_t>(phase)]; }
@@ -51,6 +53,7 @@ struct DeviceCost {
   std::string name;  // as in plans
   bool emulated = false, software = false;
   uint32_t pool = 0;          // index of the memory it keeps weights in
+  uint64_t memory_size = 0;   // bytes of it that the device can use; 0: all
   double read_bandwidth = 0;  // bytes per second, alone; 0: not known
   double launch_us = 0;       // to start and end a program while idle, whatever is in it
   uint32_t host_cores = 0;    // cores of the host that it computes with

@@ -44,11 +44,12 @@ DType read_kv(const JsonPlace& place) {
 }
 
 ModelShape read_model(const JsonPlace& place) {
-  place.allow_only({"name", "kv", "layers", "hidden", "ffn", "heads", "kv_heads", "head_dim",
-                    "vocab", "window", "weight_bytes"});
+  place.allow_only({"name", "kv", "tied", "layers", "hidden", "ffn", "heads", "kv_heads",
+                    "head_dim", "vocab", "window", "weight_bytes"});
   ModelShape model;
   model.name = place.at("name").text();
   model.kv = read_kv(place.at("kv"));
+  if (const auto tied = place.find("tied")) model.tied = tied->flag();
   for (const JsonPlace& layer : place.at("layers").items()) {
     const std::string kind = layer.text();
     if (kind != "windowed" && kind != "global")
@@ -115,8 +116,8 @@ void read_node(const JsonPlace& place, DeviceCost& device, std::vector<bool>& se
 }
 
 DeviceCost read_device(const JsonPlace& place, const CostTable& table) {
-  place.allow_only({"name", "emulated", "software", "memory", "read_bandwidth", "launch_us",
-                    "host_cores", "nodes"});
+  place.allow_only({"name", "emulated", "software", "memory", "memory_size", "read_bandwidth",
+                    "launch_us", "host_cores", "nodes"});
   DeviceCost device;
   device.name = place.at("name").text();
   for (const DeviceCost& other : table.devices)
@@ -130,6 +131,8 @@ DeviceCost read_device(const JsonPlace& place, const CostTable& table) {
   if (pool == table.pools.end())
     place.at("memory").fail(fmt::format("is '{}', which /memory does not list", memory));
   device.pool = static_cast<uint32_t>(pool - table.pools.begin());
+  if (const auto size = place.find("memory_size"))
+    device.memory_size = size->whole(1, static_cast<uint64_t>(kMaxBytes));
   device.read_bandwidth = place.at("read_bandwidth").number(0, kMaxBandwidth);
   device.launch_us = place.at("launch_us").number(0, kMaxUs);
   device.host_cores = static_cast<uint32_t>(place.at("host_cores").whole(0, kMaxCores));
@@ -192,17 +195,12 @@ Json model_json(const ModelShape& model) {
   for (bool global : model.global) layers.push_back(global ? "global" : "windowed");
   for (uint32_t i = 0; i < kNodeKindCount; ++i)
     weights[std::string(node_kind_name(static_cast<NodeKind>(i)))] = model.weight_bytes[i];
-  return {{"name", model.name},
-          {"kv", kv_type_name(model.kv)},
-          {"layers", std::move(layers)},
-          {"hidden", model.hidden},
-          {"ffn", model.ffn},
-          {"heads", model.heads},
-          {"kv_heads", model.kv_heads},
-          {"head_dim", model.head_dim},
-          {"vocab", model.vocab},
-          {"window", model.window},
-          {"weight_bytes", std::move(weights)}};
+  return {{"name", model.name},         {"kv", kv_type_name(model.kv)},
+          {"tied", model.tied},         {"layers", std::move(layers)},
+          {"hidden", model.hidden},     {"ffn", model.ffn},
+          {"heads", model.heads},       {"kv_heads", model.kv_heads},
+          {"head_dim", model.head_dim}, {"vocab", model.vocab},
+          {"window", model.window},     {"weight_bytes", std::move(weights)}};
 }
 
 Json node_json(const DeviceCost& device, NodeKind kind, Phase phase) {
@@ -225,10 +223,11 @@ std::string device_text(const DeviceCost& device, const CostTable& table) {
   Json head = {{"name", device.name},
                {"emulated", device.emulated},
                {"software", device.software},
-               {"memory", table.pools[device.pool].name},
-               {"read_bandwidth", device.read_bandwidth},
+               {"memory", table.pools[device.pool].name}};
+  if (device.memory_size > 0) head["memory_size"] = device.memory_size;
+  head.update({{"read_bandwidth", device.read_bandwidth},
                {"launch_us", device.launch_us},
-               {"host_cores", device.host_cores}};
+               {"host_cores", device.host_cores}});
   std::string text = to_text(head);
   text.back() = ',';
   text += "\n     \"nodes\": [\n";

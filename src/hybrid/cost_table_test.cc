@@ -57,12 +57,16 @@ TEST(CostTable, SurvivesItsFile) {
   for (uint32_t i = 0; i < 20; ++i) {
     CostTable table = random.make(1 + i % 3, 2);
     table.predicted = i % 2 == 0;
+    table.model.tied = i % 2 == 0;
+    table.devices.back().memory_size = i;
     if (i % 3 == 1) table.contention.push_back({{0.5, 0.75}});
     const std::string text = format_cost_table(table);
     const CostTable read = parse_cost_table(text, "costs.json");
     EXPECT_EQ(format_cost_table(read), text);
     EXPECT_EQ(read.predicted, table.predicted);
     EXPECT_EQ(read.model.global, table.model.global);
+    EXPECT_EQ(read.model.tied, table.model.tied);
+    EXPECT_EQ(read.devices.back().memory_size, table.devices.back().memory_size);
     EXPECT_EQ(read.devices.back().launch_us, table.devices.back().launch_us);
   }
 }

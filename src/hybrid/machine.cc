@@ -143,8 +143,9 @@ class Predictor {
       node.phase(phase).unsupported = kArrayDoesProjections;
       return;
     }
-    // Embedding reads the file's table, or the one that the head keeps.
-    if (op != Op::kEmbed) node.weight_bytes = shape_.weight_bytes[static_cast<size_t>(kind)];
+    // The CPU reads the embedding's rows in the file.
+    if (op != Op::kEmbed || device.name != "cpu")
+      node.weight_bytes = shape_.weight_bytes[static_cast<size_t>(kind)];
     for (uint32_t r : rows_of(kind, phase))
       for (uint32_t position : kPositions) {
         if (position > 0 && op != Op::kAttnCore) continue;

@@ -247,12 +247,6 @@ class Measurement {
     return edge;
   }
 
-  // Whether the device works on the host's own pages.
-  bool shares_host_memory(Backend& device) {
-    Slot slot(config_, shape(1));
-    return slot.import_on(device).zero_copy();
-  }
-
  private:
   // Of an engine whose prompts come in steps of the most rows.
   CoordinatorShape shape(uint32_t sequences) const {
@@ -317,9 +311,12 @@ CostTable measure_costs(const ModelConfig& config, const ModelWeights& weights,
   table.pools = {{"host", available_host_memory()}};
   for (Backend* backend : backends) {
     DeviceCost device = measurement.device_cost(*backend);
-    if (!measurement.shares_host_memory(*backend)) {
+    const uint64_t memory_size = backend->available_memory();
+    if (!backend->info().host_memory) {
       device.pool = static_cast<uint32_t>(table.pools.size());
-      table.pools.push_back({device.name, backend->available_memory()});
+      table.pools.push_back({device.name, memory_size});
+    } else if (memory_size < table.pools.front().size) {
+      device.memory_size = memory_size;
     }
     table.devices.push_back(std::move(device));
   }

@@ -104,6 +104,7 @@ ModelConfig ModelShape::config() const {
 ModelShape shape_of(const ModelConfig& config, const ModelWeights& weights, DType kv) {
   ModelShape shape = without_weights(config.common(), kv);
   shape.name = config.name;
+  shape.tied = weights.tied();
   for (const LayerConfig& layer : config.layers) {
     shape.global.push_back(layer.window == 0);
     shape.window = std::max(shape.window, layer.window);
@@ -123,6 +124,7 @@ ModelShape shape_of(const PublishedSize& size, DType kv) {
   const ModelConfig config = config_of(size);
   ModelShape shape = without_weights(config.common(), kv);
   shape.name = config.name;
+  shape.tied = true;
   for (const LayerConfig& layer : config.layers) shape.global.push_back(layer.window == 0);
   shape.window = size.shape.window;
   const auto matrix = [&](std::string_view name, uint64_t rows, uint64_t cols) {

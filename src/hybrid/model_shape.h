@@ -28,6 +28,7 @@ struct ModelShape {
   std::string name;
   DType kv = DType::kF16;
   std::vector<bool> global;  // per layer
+  bool tied = false;         // embedding and head are one table
   uint32_t hidden = 0, ffn = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0;
   uint32_t window = 0;                                  // of the windowed layers
   std::array<uint64_t, kNodeKindCount> weight_bytes{};  // in the file, mean over the kind's nodes

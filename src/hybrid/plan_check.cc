@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "backend/phase_name.h"
@@ -14,26 +15,25 @@
 namespace tandem {
 namespace {
 
-// Beside what is counted: code, tokenizer, compiled shaders, buffers for uploads.
-constexpr uint64_t kMargin = uint64_t{128} << 20;
-
-// Bytes of the cache of a layer, as KvCache lays it out.
-uint64_t cache_size(const ModelConfig& config, uint32_t layer, const CoordinatorShape& shape) {
-  ModelConfig alone;
-  alone.layers = {config.layers[layer]};
-  return KvCache::size_of(alone, Coordinator::cache_shape(shape));
+// Of a file. Some devices read the embedding's rows there.
+PlanSizes sizes_of(const PlanTarget& target) {
+  const auto nodes = forward_pass(static_cast<uint32_t>(target.config.layers.size()));
+  return {target.config, target.weights.tied(), [&target, nodes](size_t node, uint32_t device) {
+            const bool maps = target.backends[device]->info().maps_embedding;
+            return nodes[node].op == Op::kEmbed && maps
+                       ? 0
+                       : target.weights.node(nodes[node].op, nodes[node].layer).size();
+          }};
 }
 
-// Weights of the nodes that a device runs in either phase. Some devices read the embedding's rows
-// in the file.
-uint64_t weight_size(const Plan& plan, const PlanTarget& target, std::span<const Node> nodes,
+// Weights of the nodes that a device runs in either phase.
+uint64_t weight_size(const Plan& plan, const PlanSizes& sizes, std::span<const Node> nodes,
                      uint32_t device) {
-  const bool maps = target.backends[device]->info().maps_embedding;
-  const bool in_head = target.weights.tied() && runs(plan, nodes.size() - 1, device);
+  const bool in_head = sizes.tied && runs(plan, nodes.size() - 1, device);
   uint64_t total = 0;
   for (size_t i = 0; i < nodes.size(); ++i)
-    if (runs(plan, i, device) && !(nodes[i].op == Op::kEmbed && (maps || in_head)))
-      total += target.weights.node(nodes[i].op, nodes[i].layer).size();
+    if (runs(plan, i, device) && !(nodes[i].op == Op::kEmbed && in_head))
+      total += sizes.weights(i, device);
   return total;
 }
 
@@ -67,51 +67,67 @@ void check_support(const Plan& plan, const PlanTarget& target, const Coordinator
   }
 }
 
+uint64_t layer_cache_size(const ModelConfig& config, uint32_t layer,
+                          const CoordinatorShape& shape) {
+  ModelConfig alone;
+  alone.layers = {config.layers[layer]};
+  return KvCache::size_of(alone, Coordinator::cache_shape(shape));
+}
+
+DeviceMemory shared_need(const Plan& plan, const PlanSizes& sizes, const CoordinatorShape& shape,
+                         std::span<const uint32_t> devices) {
+  const auto nodes = forward_pass(static_cast<uint32_t>(sizes.config.layers.size()));
+  const auto on_any = [&](size_t node) {
+    return std::any_of(devices.begin(), devices.end(),
+                       [&](uint32_t device) { return runs(plan, node, device); });
+  };
+  DeviceMemory need;
+  bool used = false;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (!on_any(i)) continue;
+    used = true;
+    if (nodes[i].op == Op::kAttnCore)
+      need.cache += layer_cache_size(sizes.config, nodes[i].layer, shape);
+  }
+  if (!used) return need;
+  for (uint32_t device : devices) need.weights += weight_size(plan, sizes, nodes, device);
+  // The scratch of a device that takes nodes whole is its own, and about as large.
+  need.activations = Coordinator::activation_size(sizes.config, shape);
+  return need;
+}
+
 std::vector<DeviceMemory> memory_needs(const Plan& plan, const PlanTarget& target,
                                        const CoordinatorShape& shape) {
-  const auto nodes = forward_pass(static_cast<uint32_t>(target.config.layers.size()));
-  std::vector<DeviceMemory> needs(target.backends.size());
-  for (uint32_t device = 0; device < needs.size(); ++device) {
-    bool used = false;
-    for (size_t i = 0; i < nodes.size(); ++i) {
-      if (!runs(plan, i, device)) continue;
-      used = true;
-      if (nodes[i].op == Op::kAttnCore)
-        needs[device].cache += cache_size(target.config, nodes[i].layer, shape);
-    }
-    if (!used) continue;
-    needs[device].weights = weight_size(plan, target, nodes, device);
-    // The scratch of a device that takes nodes whole is its own, and about as large.
-    needs[device].activations = Coordinator::activation_size(target.config, shape);
-  }
+  const PlanSizes sizes = sizes_of(target);
+  std::vector<DeviceMemory> needs;
+  for (uint32_t device = 0; device < target.backends.size(); ++device)
+    needs.push_back(shared_need(plan, sizes, shape, {&device, 1}));
   return needs;
 }
 
 std::optional<Shortfall> find_shortfall(const Plan& plan, const PlanTarget& target,
                                         const CoordinatorShape& shape) {
-  const std::vector<DeviceMemory> needs = memory_needs(plan, target, shape);
-  uint64_t host = 0;
-  uint32_t sharing = 0;
-  for (uint32_t device = 0; device < needs.size(); ++device) {
+  const PlanSizes sizes = sizes_of(target);
+  const auto check = [&](const std::string& name, std::span<const uint32_t> devices,
+                         uint64_t weights_more, uint64_t available) -> std::optional<Shortfall> {
+    const uint64_t needed =
+        shared_need(plan, sizes, shape, devices).total() + weights_more + kMemoryMargin;
+    if (needed > available) return Shortfall{name, needed, available};
+    return std::nullopt;
+  };
+  std::vector<uint32_t> on_host;  // or with a shadow there
+  uint64_t weights_again = 0;     // of a device that has both
+  for (uint32_t device = 0; device < target.backends.size(); ++device) {
     const Backend& backend = *target.backends[device];
-    const uint64_t pages = needs[device].cache + needs[device].activations;
-    const uint64_t needed = needs[device].weights + pages + kMargin;
-    const uint64_t available = backend.available_memory();
-    if (needed > available) return Shortfall{backend.info().name, needed, available};
-    if (backend.info().host_memory) {
-      host += needs[device].weights;
-      ++sharing;
-    }
-    if (!target.shadowed) continue;
-    host += needs[device].weights;
-    ++sharing;
+    if (auto lacking = check(backend.info().name, {&device, 1}, 0, backend.available_memory()))
+      return lacking;
+    const bool host = backend.info().host_memory;
+    if (host || target.shadowed) on_host.push_back(device);
+    if (host && target.shadowed)
+      weights_again += shared_need(plan, sizes, shape, {&device, 1}).weights;
   }
-  if (sharing < 2) return std::nullopt;
-  host += KvCache::size_of(target.config, Coordinator::cache_shape(shape)) +
-          Coordinator::activation_size(target.config, shape) + kMargin;
-  const uint64_t available = available_host_memory();
-  if (host > available) return Shortfall{"the host", host, available};
-  return std::nullopt;
+  if (on_host.size() < 2 && !target.shadowed) return std::nullopt;
+  return check("the host", on_host, weights_again, available_host_memory());
 }
 
 }  // namespace tandem

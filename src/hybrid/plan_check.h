@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -29,6 +30,25 @@ struct PlanTarget {
 // node, layer, device and why. `source` is what the plan is called in messages: a file's name.
 void check_support(const Plan& plan, const PlanTarget& target, const CoordinatorShape& shape,
                    std::string_view source);
+
+// The sizes that a plan's memory is counted from: of a file (PlanTarget), or of a cost table.
+struct PlanSizes {
+  const ModelConfig& config;
+  bool tied = false;  // embedding and head are one table, which a device that runs both holds once
+  std::function<uint64_t(size_t node, uint32_t device)> weights;  // of a node alone
+};
+
+// Bytes that devices of a plan need, in a coordinator of this shape, of a memory that they share:
+// the weights of each, and one cache and one set of activations for all. Nothing for devices that
+// the plan does not use.
+DeviceMemory shared_need(const Plan& plan, const PlanSizes& sizes, const CoordinatorShape& shape,
+                         std::span<const uint32_t> devices);
+
+// Bytes of a layer's cache.
+uint64_t layer_cache_size(const ModelConfig& config, uint32_t layer, const CoordinatorShape& shape);
+
+// Beside what is counted: code, tokenizer, compiled shaders, buffers for uploads.
+inline constexpr uint64_t kMemoryMargin = uint64_t{128} << 20;
 
 // Bytes that a coordinator of this shape needs on each device, from the file's sizes.
 std::vector<DeviceMemory> memory_needs(const Plan& plan, const PlanTarget& target,

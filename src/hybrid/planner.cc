@@ -14,10 +14,9 @@
 
 #include "base/error.h"
 #include "hybrid/chain.h"
-#include "hybrid/coordinator.h"
+#include "hybrid/plan_memory.h"
 #include "hybrid/refine.h"
 #include "hybrid/simulator.h"
-#include "model/kv_cache.h"
 
 namespace tandem {
 namespace {
@@ -73,45 +72,6 @@ class PhaseTotals {
   std::vector<Device> devices_;
 };
 
-// Host pages of the coordinator that would run the plan.
-struct HostPages {
-  HostPages(const ModelShape& model, const PlanRequest& request, const Plan& plan) {
-    CoordinatorShape shape;
-    shape.max_rows = std::max(request.prefill(plan).chunk, request.sequences);
-    shape.max_outputs = shape.sequences = request.sequences;
-    shape.context = request.context_or_least();
-    shape.kv = model.kv;
-    shape.slots = plan.pipeline_depth;
-    const ModelConfig config = model.config();
-    cache = KvCache::size_of(config, Coordinator::cache_shape(shape));
-    activations = Coordinator::activation_size(config, shape);
-  }
-  uint64_t cache, activations;
-};
-
-// For weights; negative where not even the rest fits. The host's memory, which is the first pool,
-// also holds cache and activations.
-double weight_budget(const CostTable& table, const PlanRequest& request, const Plan& plan,
-                     uint32_t pool) {
-  const auto size = static_cast<double>(table.pools[pool].size);
-  if (pool != 0) return size;
-  const HostPages pages(table.model, request, plan);
-  return size - static_cast<double>(pages.cache) - static_cast<double>(pages.activations);
-}
-
-// Per device of the table.
-std::vector<uint64_t> weights_of(const CostTable& table, const Plan& plan) {
-  const std::vector<NodeKind> kinds = table.model.nodes();
-  std::vector<uint64_t> weights(table.devices.size(), 0);
-  for (size_t i = 0; i < kinds.size(); ++i) {
-    const uint32_t p = table.device(plan.devices[plan.prefill[i]]);
-    const uint32_t d = table.device(plan.devices[plan.decode[i]]);
-    weights[p] += table.devices[p].node(kinds[i]).weight_bytes;
-    if (d != p) weights[d] += table.devices[d].node(kinds[i]).weight_bytes;
-  }
-  return weights;
-}
-
 // The prompt's keys and values of layers whose attention prompts and generation run on different
 // devices change hands once.
 double cache_hand_over_us(const CostTable& table, const Plan& plan, const PlanRequest& request) {
@@ -148,7 +108,7 @@ class RequestJudge {
       : table_(table), request_(request) {}
 
   double us(const Plan& plan) {
-    if (shortfall_of(table_, plan, request_)) return kImpossible;
+    if (planned_shortfall(table_, plan, request_.shape(table_, plan))) return kImpossible;
     return phase_us(plan, plan.prefill, request_.prefill(plan), prefill_) + decode_us(plan) +
            cache_hand_over_us(table_, plan, request_);
   }
@@ -187,69 +147,111 @@ class Planner {
         request_(request),
         objective_(objective),
         kinds_(table.model.nodes()),
-        devices_(static_cast<uint32_t>(table.devices.size())) {
-    plan_.model = model_label(table.model.layer_count());
-    for (const DeviceCost& device : table.devices) plan_.devices.push_back(device.name);
-    plan_.chunk = chunk;
-    plan_.pipeline_depth = objective == Objective::kOverlap ? request.depth : 1;
-    plan_.kv = table.model.kv;
+        devices_(static_cast<uint32_t>(table.devices.size())),
+        plan_(empty_plan(chunk)),
+        shape_(request.shape(table, plan_)),
+        memories_(memory_groups(table)),
+        prefill_(table, request.prefill(plan_)),
+        decode_(table, request.decode(plan_)) {
+    const ModelConfig config = table.model.config();
+    for (uint32_t layer = 0; layer < config.layers.size(); ++layer)
+      cache_size_[table.model.global[layer]] = layer_cache_size(config, layer, shape_);
+    const uint64_t fixed = Coordinator::activation_size(config, shape_) + kMemoryMargin;
+    excluded_.resize(devices_);
+    for (MemoryGroup& memory : memories_) {
+      if (memory.size < fixed)
+        for (uint32_t device : memory.devices) excluded_[device] = true;
+      memory.size -= std::min(memory.size, fixed);
+    }
   }
 
   // nullopt: nothing fits into memory.
-  std::optional<Plan> run() {
-    const std::optional<Walk> walk =
-        best_walk(make_chain(), objective_ == Objective::kLatency ? 0 : kTolerance);
+  std::optional<Plan> run() const {
+    const std::optional<Walk> walk = best(std::nullopt);
     if (!walk) return std::nullopt;
-    for (uint32_t state : walk->states) {
-      plan_.prefill.push_back(state / devices_);
-      plan_.decode.push_back(state % devices_);
-    }
-    drop_unused_devices(plan_);
-    return plan_;
+    Plan plan = plan_of(*walk);
+    if (!table_.model.tied || !planned_shortfall(table_, plan, shape_)) return plan;
+    std::optional<Walk> least;
+    for (uint32_t head = 0; head < devices_ * devices_; ++head)
+      if (const auto other = best(head); other && (!least || other->objective < least->objective))
+        least = other;
+    if (!least) return std::nullopt;
+    return plan_of(*least);
   }
 
  private:
-  Chain make_chain() const {
-    const PhaseTotals prefill(table_, request_.prefill(plan_));
-    const PhaseTotals decode(table_, request_.decode(plan_));
+  Plan empty_plan(uint32_t chunk) const {
+    Plan plan;
+    plan.model = model_label(table_.model.layer_count());
+    for (const DeviceCost& device : table_.devices) plan.devices.push_back(device.name);
+    plan.chunk = chunk;
+    plan.pipeline_depth = objective_ == Objective::kOverlap ? request_.depth : 1;
+    plan.kv = table_.model.kv;
+    return plan;
+  }
+
+  Plan plan_of(const Walk& walk) const {
+    Plan plan = plan_;
+    for (uint32_t state : walk.states) {
+      plan.prefill.push_back(state / devices_);
+      plan.decode.push_back(state % devices_);
+    }
+    drop_unused_devices(plan);
+    return plan;
+  }
+
+  // Of walks that end in a state of the head. A device that runs the head holds a tied embedding
+  // with it; without a state given the embedding takes no memory, which never excludes a plan.
+  std::optional<Walk> best(std::optional<uint32_t> head) const {
     Chain chain;
     chain.node_count = static_cast<uint32_t>(kinds_.size());
     chain.state_count = devices_ * devices_;
     chain.load_count = objective_ == Objective::kLatency ? 1 : devices_;
-    chain.stock_count = static_cast<uint32_t>(table_.pools.size());
+    chain.stock_count = static_cast<uint32_t>(memories_.size());
     chain.allocate();
-    for (uint32_t pool = 0; pool < chain.stock_count; ++pool)
-      chain.limits[chain.load_count + pool] = weight_budget(table_, request_, plan_, pool);
+    for (uint32_t i = 0; i < chain.stock_count; ++i)
+      chain.limits[chain.load_count + i] = static_cast<double>(memories_[i].size);
     for (uint32_t node = 0; node < chain.node_count; ++node)
       for (uint32_t from = 0; from < (node == 0 ? 1 : chain.state_count); ++from)
         for (uint32_t to = 0; to < chain.state_count; ++to)
-          chain.step(node, from, to) = step(chain, prefill, decode, node, from, to);
-    return chain;
+          if (node + 1 < chain.node_count || !head || to == *head)
+            chain.step(node, from, to) = step(chain, node, from, to, head);
+    return best_walk(chain, objective_ == Objective::kLatency ? 0 : kTolerance);
   }
 
-  std::optional<Amounts> step(const Chain& chain, const PhaseTotals& prefill,
-                              const PhaseTotals& decode, uint32_t node, uint32_t from,
-                              uint32_t to) const {
+  std::optional<Amounts> step(const Chain& chain, uint32_t node, uint32_t from, uint32_t to,
+                              std::optional<uint32_t> head) const {
     const NodeKind kind = kinds_[node], before = kinds_[node == 0 ? 0 : node - 1];
     const uint32_t p = to / devices_, d = to % devices_;
     const uint32_t p0 = node == 0 ? kNoDevice : from / devices_;
     const uint32_t d0 = node == 0 ? kNoDevice : from % devices_;
-    const double prefill_us = prefill.node_us(p, kind) + prefill.entry(p0, p, before);
-    double other_us = decode.node_us(d, kind) + decode.entry(d0, d, before);
+    const double prefill_us = prefill_.node_us(p, kind) + prefill_.entry(p0, p, before);
+    double other_us = decode_.node_us(d, kind) + decode_.entry(d0, d, before);
     if (op_of(kind) == Op::kAttnCore && p != d)  // the prompt's keys and values change hands
       other_us += table_.edges[p][d].us(static_cast<double>(table_.model.kv_position_size()) *
                                         request_.prompt);
-    if (prefill_us == kImpossible || other_us == kImpossible) return std::nullopt;
+    if (prefill_us == kImpossible || other_us == kImpossible || excluded_[p] || excluded_[d])
+      return std::nullopt;
     Amounts amounts{};
     amounts[objective_ == Objective::kLatency ? 0 : p] = prefill_us;
     for (uint32_t load = 0; load < chain.load_count; ++load) amounts[load] += other_us;
-    const auto weights = [&](uint32_t device) {
-      amounts[chain.load_count + table_.devices[device].pool] +=
-          static_cast<double>(table_.devices[device].node(kind).weight_bytes);
-    };
-    weights(p);
-    if (d != p) weights(d);
+    for (size_t i = 0; i < memories_.size(); ++i) {
+      const MemoryGroup& memory = memories_[i];
+      uint64_t size = 0;
+      if (memory.contains(p)) size += weight_size(kind, p, head);
+      if (memory.contains(d) && d != p) size += weight_size(kind, d, head);
+      if (op_of(kind) == Op::kAttnCore && (memory.contains(p) || memory.contains(d)))
+        size += cache_size_[kind == NodeKind::kCoreGlobal];
+      amounts[chain.load_count + i] = static_cast<double>(size);
+    }
     return amounts;
+  }
+
+  uint64_t weight_size(NodeKind kind, uint32_t device, std::optional<uint32_t> head) const {
+    if (kind == NodeKind::kEmbed && table_.model.tied &&
+        (!head || device == *head / devices_ || device == *head % devices_))
+      return 0;
+    return table_.devices[device].node(kind).weight_bytes;
   }
 
   const CostTable& table_;
@@ -257,15 +259,21 @@ class Planner {
   Objective objective_;
   std::vector<NodeKind> kinds_;
   uint32_t devices_;
-  Plan plan_;
+  Plan plan_;  // without its nodes
+  CoordinatorShape shape_;
+  std::vector<MemoryGroup> memories_;     // what is left of them for weights and caches
+  std::vector<bool> excluded_;            // devices without memory for what any plan takes
+  std::array<uint64_t, 2> cache_size_{};  // of a layer: windowed, global
+  PhaseTotals prefill_, decode_;
 };
 
-// The fastest of the plans offered.
+// The fastest of the plans offered that fit.
 class Choice {
  public:
   Choice(const CostTable& table, const PlanRequest& request) : table_(table), request_(request) {}
 
   void offer(const Plan& plan) {
+    if (planned_shortfall(table_, plan, request_.shape(table_, plan))) return;
     const double us = predict(table_, plan, request_).us();
     if (us >= us_) return;
     plan_ = plan;
@@ -367,17 +375,14 @@ Workload PlanRequest::decode(const Plan& plan) const {
   return work;
 }
 
-std::optional<Shortfall> shortfall_of(const CostTable& table, const Plan& plan,
-                                      const PlanRequest& request) {
-  const std::vector<uint64_t> weights = weights_of(table, plan);
-  std::vector<uint64_t> used(table.pools.size(), 0);
-  for (size_t d = 0; d < weights.size(); ++d) used[table.devices[d].pool] += weights[d];
-  const HostPages pages(table.model, request, plan);
-  used[0] += pages.cache + pages.activations;
-  for (size_t pool = 0; pool < used.size(); ++pool)
-    if (used[pool] > table.pools[pool].size)
-      return Shortfall{table.pools[pool].name, used[pool], table.pools[pool].size};
-  return std::nullopt;
+CoordinatorShape PlanRequest::shape(const CostTable& table, const Plan& plan) const {
+  CoordinatorShape shape;
+  shape.context = context_or_least();
+  shape.max_rows = std::max(std::min(prefill(plan).chunk, shape.context), sequences);
+  shape.max_outputs = shape.sequences = sequences;
+  shape.kv = plan.kv.value_or(table.model.kv);
+  shape.slots = plan.pipeline_depth;
+  return shape;
 }
 
 Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& request) {
@@ -389,10 +394,6 @@ Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& 
   prediction.generate_us = generate.us;
   prediction.generate_tokens_per_second = generate.tokens_per_second;
   prediction.cache_hand_over_us = cache_hand_over_us(table, plan, request);
-  prediction.memory.weights = weights_of(table, plan);
-  const HostPages pages(table.model, request, plan);
-  prediction.memory.cache = pages.cache;
-  prediction.memory.activations = pages.activations;
   return prediction;
 }
 

@@ -3,12 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
+#include "hybrid/coordinator.h"
 #include "hybrid/cost_table.h"
 #include "hybrid/plan.h"
-#include "hybrid/plan_check.h"
 #include "hybrid/workload.h"
 
 namespace tandem {
@@ -24,26 +23,17 @@ struct PlanRequest {
   uint32_t context_or_least() const { return context > 0 ? context : prompt + generate; }
   Workload prefill(const Plan& plan) const;
   Workload decode(const Plan& plan) const;
-};
-
-// Bytes, by the table: weights once on each device that has the node in either phase.
-struct PlanMemory {
-  std::vector<uint64_t> weights;        // per device of the table
-  uint64_t cache = 0, activations = 0;  // host pages
+  // Of the coordinator that would run the plan for it.
+  CoordinatorShape shape(const CostTable& table, const Plan& plan) const;
 };
 
 struct Prediction {
   double prompt_us = 0, prompt_tokens_per_second = 0;
   double generate_us = 0, generate_tokens_per_second = 0;
   double cache_hand_over_us = 0;  // between the two, where devices change
-  PlanMemory memory;
 
   double us() const { return prompt_us + generate_us + cache_hand_over_us; }
 };
-
-// The first of the table's memories that the plan does not fit into, by the memory's name.
-std::optional<Shortfall> shortfall_of(const CostTable& table, const Plan& plan,
-                                      const PlanRequest& request);
 
 // By simulation. Throws as segments_of().
 Prediction predict(const CostTable& table, const Plan& plan, const PlanRequest& request);

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "hybrid/plan_memory.h"
 #include "hybrid/simulator.h"
 #include "hybrid/test_tables.h"
 
@@ -25,22 +26,49 @@ PlanRequest small_request(uint32_t depth = 1) {
   return request;
 }
 
+// Keys and values of 7 positions with 2 values each in f16, at multiples of 64 bytes.
+constexpr uint64_t kLayerCache = 2 * 64;
+
+// What each memory that a plan of depth 1 uses holds beside weights and caches.
+uint64_t fixed_memory(const CostTable& table) {
+  CoordinatorShape shape;
+  shape.max_rows = kChunk;
+  shape.context = kPrompt + kGenerate;
+  return Coordinator::activation_size(table.model.config(), shape) + kMemoryMargin;
+}
+
+// A random table whose memories hold that much, and sometimes less, beside what they had.
+CostTable table_with_room(RandomTables& random, uint32_t devices, uint32_t layers) {
+  CostTable table = random.make(devices, layers);
+  table.model.tied = random.below(2) == 0;
+  const uint64_t fixed = fixed_memory(table);
+  for (MemoryPool& pool : table.pools)
+    if (random.below(20) > 0) pool.size += fixed + layers * kLayerCache;
+  for (DeviceCost& device : table.devices)
+    if (random.below(3) == 0)
+      device.memory_size = fixed + layers * kLayerCache + random.below(3000);
+  return table;
+}
+
 // The costs of a plan written out anew: chunks of 3 and 2 rows at positions 0 and 3, then tokens at
 // positions 5 and 6.
 class ByHand {
  public:
-  explicit ByHand(const CostTable& table) : table_(table), kinds_(table.model.nodes()) {}
+  explicit ByHand(const CostTable& table)
+      : table_(table), kinds_(table.model.nodes()), fixed_(fixed_memory(table)) {}
 
-  bool fits(const std::vector<uint32_t>& prefill, const std::vector<uint32_t>& decode,
-            uint64_t host_taken) const {
-    std::vector<uint64_t> used(table_.pools.size(), 0);
-    used[0] = host_taken;
-    for (size_t i = 0; i < kinds_.size(); ++i) {
-      add(used, prefill[i], kinds_[i]);
-      if (decode[i] != prefill[i]) add(used, decode[i], kinds_[i]);
+  // The devices of each memory together, and those by themselves that can use less of theirs.
+  bool fits(const std::vector<uint32_t>& prefill, const std::vector<uint32_t>& decode) const {
+    for (uint32_t pool = 0; pool < table_.pools.size(); ++pool) {
+      std::vector<uint32_t> devices;
+      for (uint32_t d = 0; d < table_.devices.size(); ++d)
+        if (table_.devices[d].pool == pool) devices.push_back(d);
+      if (need(prefill, decode, devices) > table_.pools[pool].size) return false;
     }
-    for (size_t pool = 0; pool < used.size(); ++pool)
-      if (used[pool] > table_.pools[pool].size) return false;
+    for (uint32_t d = 0; d < table_.devices.size(); ++d)
+      if (const uint64_t most = table_.devices[d].memory_size;
+          most > 0 && need(prefill, decode, {d}) > most)
+        return false;
     return true;
   }
 
@@ -61,8 +89,24 @@ class ByHand {
   }
 
  private:
-  void add(std::vector<uint64_t>& used, uint32_t device, NodeKind kind) const {
-    used[table_.devices[device].pool] += table_.devices[device].node(kind).weight_bytes;
+  uint64_t need(const std::vector<uint32_t>& prefill, const std::vector<uint32_t>& decode,
+                const std::vector<uint32_t>& devices) const {
+    uint64_t sum = 0;
+    std::vector<bool> cached(kinds_.size(), false);
+    bool used = false;
+    for (uint32_t device : devices) {
+      const auto runs = [&](size_t i) { return prefill[i] == device || decode[i] == device; };
+      for (size_t i = 0; i < kinds_.size(); ++i) {
+        if (!runs(i)) continue;
+        used = true;
+        const bool in_head = i == 0 && table_.model.tied && runs(kinds_.size() - 1);
+        if (!in_head) sum += table_.devices[device].node(kinds_[i]).weight_bytes;
+        if (op_of(kinds_[i]) != Op::kAttnCore || cached[i]) continue;
+        sum += kLayerCache;
+        cached[i] = true;
+      }
+    }
+    return used ? sum + fixed_ : 0;
   }
 
   std::vector<double> run(const std::vector<uint32_t>& devices, Phase phase,
@@ -87,6 +131,7 @@ class ByHand {
 
   const CostTable& table_;
   std::vector<NodeKind> kinds_;
+  uint64_t fixed_;
 };
 
 double sum(const std::vector<double>& values) {
@@ -110,7 +155,7 @@ std::vector<std::vector<uint32_t>> assignments(uint32_t device_count, size_t nod
   return all;
 }
 
-double best_by_trying_all(const CostTable& table, uint64_t host_taken) {
+double best_by_trying_all(const CostTable& table) {
   const ByHand by_hand(table);
   const auto all =
       assignments(static_cast<uint32_t>(table.devices.size()), table.model.nodes().size());
@@ -124,8 +169,7 @@ double best_by_trying_all(const CostTable& table, uint64_t host_taken) {
     for (size_t d = 0; d < all.size(); ++d) {
       const double us = prefill_us[p] + decode_us[d];
       if (us >= best || us + by_hand.caches_moved(all[p], all[d]) >= best) continue;
-      if (by_hand.fits(all[p], all[d], host_taken))
-        best = us + by_hand.caches_moved(all[p], all[d]);
+      if (by_hand.fits(all[p], all[d])) best = us + by_hand.caches_moved(all[p], all[d]);
     }
   return best;
 }
@@ -137,23 +181,14 @@ std::vector<uint32_t> indices(const CostTable& table, const Plan& plan,
   return devices;
 }
 
-// What cache and activations take of the host's memory: the same for all plans of depth 1.
-uint64_t host_memory(const CostTable& table, uint32_t layers) {
-  Plan plan = single_device_plan("device0", layers);
-  plan.chunk = kChunk;
-  const PlanMemory memory = predict(table, plan, small_request()).memory;
-  return memory.cache + memory.activations;
-}
-
 TEST(Planner, EqualsTryingAllPlansOnAThousandTables) {
   RandomTables random(7);
   uint32_t mixed = 0, without_room = 0;
   for (uint32_t i = 0; i < 1000; ++i) {
     const uint32_t layers = i % 50 == 0 ? 2 : 1;
-    const CostTable table = random.make(i % 50 == 1 ? 3 : 2, layers);
+    const CostTable table = table_with_room(random, i % 50 == 1 ? 3 : 2, layers);
     const PlanRequest request = small_request();
-    const uint64_t host = host_memory(table, layers);
-    const double expected = best_by_trying_all(table, host);
+    const double expected = best_by_trying_all(table);
     if (expected == INFINITY) {
       ++without_room;
       EXPECT_THROW(make_plan(table, request), Error);
@@ -167,7 +202,7 @@ TEST(Planner, EqualsTryingAllPlansOnAThousandTables) {
                          by_hand.caches_moved(prefill, decode),
                      expected)
         << "table " << i;
-    ASSERT_TRUE(by_hand.fits(prefill, decode, host));
+    ASSERT_TRUE(by_hand.fits(prefill, decode)) << "table " << i;
     mixed += plan.devices.size() > 1;
   }
   EXPECT_GT(mixed, 100u);
@@ -183,7 +218,7 @@ TEST(Planner, BalancesDevicesForOverlap) {
       device.read_bandwidth = 0;  // no contention
       device.pool = 0;
     }
-    table.pools[0].size = 1 << 20;
+    table.pools[0].size = 1 << 30;
     const ByHand by_hand(table);
     double expected = INFINITY, sequential = INFINITY;
     const auto all = assignments(2, table.model.nodes().size());
@@ -216,7 +251,7 @@ TEST(Planner, SplitsLayersWhereSeveralSequencesGenerate) {
   }
   table.edges[0][1] = table.edges[1][0] = {1, 0};
   table.step_us = 0;
-  table.pools[0].size = 1 << 20;
+  for (MemoryPool& pool : table.pools) pool.size = 1 << 30;
   PlanRequest request = small_request(2);
   request.prompt = 1;
   request.generate = 100;
@@ -244,7 +279,7 @@ TEST(Planner, CountsTheCacheThatChangesHands) {
 
 TEST(Planner, IsAFunctionOfTheTable) {
   RandomTables random(3);
-  const CostTable table = random.make(3, 4);
+  const CostTable table = table_with_room(random, 3, 4);
   const Plan first = make_plan(table, small_request());
   const Plan second =
       make_plan(parse_cost_table(format_cost_table(table), "again"), small_request());
@@ -268,13 +303,14 @@ TEST(Planner, KeepsOneCopyOfWeightsWhereMemoryHoldsNoSecond) {
     table.devices[d].launch_us = 0;
   }
   table.edges[0][1] = table.edges[1][0] = {};
-  const uint64_t host = host_memory(table, 1);
+  const uint64_t host = fixed_memory(table) + kLayerCache;
   table.pools[0].size = host + 2000;
   const Plan roomy = make_plan(table, small_request());
   EXPECT_NE(roomy.prefill[4], roomy.decode[4]);
-  EXPECT_FALSE(shortfall_of(table, roomy, small_request()).has_value());
+  const CoordinatorShape shape = small_request().shape(table, roomy);
+  EXPECT_FALSE(planned_shortfall(table, roomy, shape).has_value());
   table.pools[0].size = host + 1999;
-  const auto lacking = shortfall_of(table, roomy, small_request());
+  const auto lacking = planned_shortfall(table, roomy, shape);
   ASSERT_TRUE(lacking.has_value());
   EXPECT_EQ(lacking->device, "host");
   EXPECT_EQ(lacking->needed, host + 2000);

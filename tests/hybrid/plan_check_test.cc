@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "cpu/cpu_backend.h"
+#include "hybrid/plan_memory.h"
+#include "hybrid/planner.h"
 #include "hybrid/rig.h"
 #include "support/staged_backend.h"
 
@@ -59,6 +61,43 @@ class TableBackend : public StagedBackend {
   };
   BackendInfo info_;
 };
+
+// A device whose memory is not the host's.
+class CardBackend : public LimitedBackend {
+ public:
+  CardBackend(Backend& inner, uint64_t available)
+      : LimitedBackend(inner, available), info_(LimitedBackend::info()) {
+    info_.host_memory = info_.maps_embedding = false;
+  }
+  const BackendInfo& info() const override { return info_; }
+
+ private:
+  BackendInfo info_;
+};
+
+// The tiny model on a machine with a CPU and a card that is faster at everything.
+CostTable costs_with_card(uint64_t card_memory) {
+  CostTable table;
+  table.machine = "a machine with a card";
+  table.model = shape_of(tiny_model().config, tiny_model().weights, DType::kF16);
+  table.pools = {{"host", uint64_t{1} << 40}, {"limited", card_memory}};
+  for (const char* name : {"cpu", "limited"}) {
+    DeviceCost device;
+    device.name = name;
+    const bool card = device.name == "limited";
+    device.pool = card ? 1 : 0;
+    for (uint32_t k = 0; k < kNodeKindCount; ++k) {
+      const auto kind = static_cast<NodeKind>(k);
+      if (card || kind != NodeKind::kEmbed)
+        device.node(kind).weight_bytes = table.model.weight_bytes[k];
+      for (PhaseCost& phase : device.node(kind).phases)
+        phase.points = {{1, 0, card ? 1.0 : 10.0, 0}};
+    }
+    table.devices.push_back(device);
+  }
+  table.edges.assign(2, std::vector<EdgeCost>(2));
+  return table;
+}
 
 // Everything on the first device but the layers from `first` on, which are on the second.
 Plan split_plan(uint16_t first) {
@@ -149,6 +188,48 @@ TEST(PlanCheck, NamesTheDeviceThatIsTooSmall) {
   EXPECT_EQ(lacking->available, 1000u);
   EXPECT_EQ(shortfall_with(lacking->needed - 1)->needed, lacking->needed);
   EXPECT_FALSE(shortfall_with(lacking->needed).has_value());
+}
+
+// Asked of a device with so much memory, a plan's devices being cpu and card in either order.
+std::optional<Shortfall> shortfall_on(Backend& cpu, uint64_t card_memory, const Plan& plan,
+                                      const CoordinatorShape& shape) {
+  CardBackend card(cpu, card_memory);
+  std::vector<Backend*> devices;
+  for (const std::string& name : plan.devices) devices.push_back(name == "cpu" ? &cpu : &card);
+  return find_shortfall(plan, {tiny_model().config, tiny_model().weights, devices}, shape);
+}
+
+TEST(PlanCheck, TakesWhatThePlannerMakesForAMemoryThatIsJustLargeEnough) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  Plan alone = single_device_plan("limited", costs_with_card(1).model.layer_count());
+  alone.chunk = 16;
+  for (const uint32_t depth : {1u, 3u}) {
+    PlanRequest request;
+    request.prompt = 32;
+    request.generate = 8;
+    request.context = 4096;
+    request.chunk = alone.chunk;
+    request.depth = request.sequences = depth;
+    const uint64_t needed =
+        shortfall_on(*cpu, 0, alone, request.shape(costs_with_card(1), alone))->needed;
+    for (const uint64_t less : {0u, 1u, 300'000u, 100'000'000u}) {
+      const CostTable table = costs_with_card(needed - less);
+      const Plan plan = make_plan(table, request);
+      const auto lacking = shortfall_on(*cpu, needed - less, plan, request.shape(table, plan));
+      EXPECT_FALSE(lacking.has_value()) << depth << " deep, " << less << " bytes less";
+      if (less > 0) {
+        EXPECT_NE(plan.devices, alone.devices);
+      } else if (depth == 1) {
+        EXPECT_EQ(plan.devices, alone.devices);
+      }
+    }
+    CostTable card_only = costs_with_card(needed);
+    card_only.devices.erase(card_only.devices.begin());
+    card_only.edges = {{EdgeCost{}}};
+    EXPECT_EQ(make_plan(card_only, request).devices, alone.devices);
+    --card_only.pools[1].size;
+    EXPECT_THROW(make_plan(card_only, request), Error);
+  }
 }
 
 TEST(PlanCheck, NamesTheNodeThatADeviceRefuses) {

@@ -1,6 +1,7 @@
 // Makes a CoreProgram from a core's region. Internal to lower_cores; split over core_compiler.cc
 // (values, control flow), core_calls.cc (functions, the array's operations), core_arithmetic.cc
-// (arith, math, index, affine), core_memory.cc (memref) and core_vectors.cc (vector, cascade).
+// (arith, math, index, affine), core_memory.cc (memref), core_vectors.cc (vector, cascade) and
+// core_vector_shapes.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -117,10 +118,28 @@ class CoreCompiler {
   void compile_view(const Operation& operation);
   void compile_storage(const Operation& operation);
   void compile_vector_access(const Operation& operation, bool store);
-  void compile_broadcast(const Operation& operation);
+  std::vector<int> transfer_axes(const Operation& operation, size_t vector_rank, size_t rank) const;
   void compile_fused_multiply(const Operation& operation);
   void compile_reduction(const Operation& operation);
+  BinaryOp reduction_of(const Operation& operation, const std::string& kind) const;
+  void combine(const Operation& operation, BinaryOp function, int lane, int destination, int a,
+               int b);
   void compile_lane(const Operation& operation, bool insert);
+
+  // Lanes by position (core_vector_shapes.cc).
+  bool compile_vector_shape(const Operation& operation);
+  void gather_lanes(const Operation& operation, const std::vector<int>& sources);
+  std::vector<int64_t> slice_lanes(const Operation& operation, const std::vector<int64_t>& whole,
+                                   const std::vector<int64_t>& part);
+  void compile_broadcast(const Operation& operation);
+  void compile_transpose(const Operation& operation);
+  void compile_extract_slice(const Operation& operation);
+  void compile_insert_slice(const Operation& operation);
+  void compile_shuffle(const Operation& operation);
+  void compile_multi_reduction(const Operation& operation);
+  void compile_contract(const Operation& operation);
+
+  // Memory.
   int element_address(const Operation& operation, mlir::ValueId memref,
                       const std::vector<int>& indices);
   int offset_address(const Operation& operation, int base, const mlir::Type& source,

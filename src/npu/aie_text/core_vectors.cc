@@ -25,8 +25,27 @@ const std::map<std::string_view, BinaryOp> kFloatReductions = {
 
 }  // namespace
 
-// vector.load, store, transfer_read, transfer_write: the vector's dimensions are the memref's last.
-// A transfer beyond the memref's end is refused when it happens, never filled up.
+// For each dimension of a transferred vector the memref's dimension it walks, -1 where it repeats:
+// the memref's last ones, or what a permutation_map says.
+std::vector<int> CoreCompiler::transfer_axes(const Operation& operation, size_t vector_rank,
+                                             size_t rank) const {
+  std::vector<int> axes;
+  const Attribute* map = operation.attribute("permutation_map");
+  if (map == nullptr) {
+    for (size_t i = 0; i < vector_rank && vector_rank <= rank; ++i)
+      axes.push_back(static_cast<int>(rank - vector_rank + i));
+    return axes;
+  }
+  for (const Attribute& item : map->items) {
+    const bool constant = item.kind == Attribute::Kind::kInteger && item.integer == 0;
+    if (!constant && (item.text != "%" || item.integer >= static_cast<int64_t>(rank))) return {};
+    axes.push_back(constant ? -1 : static_cast<int>(item.integer));
+  }
+  return axes;
+}
+
+// vector.load, store, transfer_read, transfer_write. A transfer beyond the memref's end is refused
+// when it happens, never filled up.
 void CoreCompiler::compile_vector_access(const Operation& operation, bool store) {
   const size_t memref = store ? 1 : 0;
   const bool has_padding = operation.name == "vector.transfer_read";
@@ -38,20 +57,23 @@ void CoreCompiler::compile_vector_access(const Operation& operation, bool store)
   check_in_core_memory(source, operation);
   const size_t rank = source.shape.size();
   const size_t indices = operation.operands.size() - memref - 1 - (has_padding ? 1 : 0);
+  const std::vector<int> axes = transfer_axes(operation, type.shape.size(), rank);
   if (type.kind != mlir::Type::Kind::kVector || type.scalar != source.scalar ||
-      type.shape.size() > rank || indices != rank)
+      axes.size() != type.shape.size() || indices != rank)
     lowering_.diagnostics.unsupported(
         operation.location,
-        fmt::format("{} with this map: the vector's dimensions must be the memref's last, one "
-                    "index each",
+        fmt::format("{} with this map: each dimension of the vector must be one of the memref's, "
+                    "which has one index each",
                     operation.name));
   std::vector<int> offsets;
   for (size_t i = 0; i < rank; ++i) {
     offsets.push_back(register_of(operation.operands[memref + 1 + i], operation));
-    const size_t first = rank - type.shape.size();
+    int64_t extent = 1;
+    for (size_t j = 0; j < axes.size(); ++j)
+      if (axes[j] == static_cast<int>(i)) extent += type.shape[j] - 1;
     Instruction& check = emit(Opcode::kCheckIndex, operation);
     check.a = offsets.back();
-    check.immediate = source.shape[i] - (i < first ? 1 : type.shape[i - first]) + 1;
+    check.immediate = source.shape[i] - extent + 1;
   }
   const int address = offset_address(operation, register_of(operation.operands[memref], operation),
                                      source, offsets);
@@ -62,7 +84,7 @@ void CoreCompiler::compile_vector_access(const Operation& operation, bool store)
     int64_t offset = 0;
     int64_t left = lane;
     for (size_t i = type.shape.size(); i-- > 0; left /= type.shape[i])
-      offset += left % type.shape[i] * strides[rank - type.shape.size() + i];
+      if (axes[i] >= 0) offset += left % type.shape[i] * strides[static_cast<size_t>(axes[i])];
     const int at = new_register();
     Instruction& advance = emit(Opcode::kMultiplyAdd, operation);
     advance.destination = at;
@@ -75,18 +97,6 @@ void CoreCompiler::compile_vector_access(const Operation& operation, bool store)
     instruction.b = store ? registers + lane : -1;
     instruction.destination = store ? -1 : registers + lane;
   }
-}
-
-void CoreCompiler::compile_broadcast(const Operation& operation) {
-  if (operation.operands.size() != 1 || operation.results.empty())
-    fail(operation, fmt::format("{} needs a value and a result", operation.name));
-  const int lanes = lanes_of(operation.results[0]);
-  const int repeated = lanes_of(operation.operands[0]);
-  if (lanes % repeated != 0) fail(operation, "the vector does not repeat the value evenly");
-  const int source = register_of(operation.operands[0], operation);
-  const int destination = define(operation);
-  for (int lane = 0; lane < lanes; ++lane)
-    move(destination + lane, source + lane % repeated, operation);
 }
 
 // a * b + c
@@ -113,25 +123,34 @@ void CoreCompiler::compile_fused_multiply(const Operation& operation) {
 void CoreCompiler::compile_reduction(const Operation& operation) {
   if (operation.operands.empty() || operation.results.empty())
     fail(operation, "vector.reduction needs a vector and a result");
-  const ScalarType type = scalar_of(operation.results[0], operation);
-  const std::string kind = text_of(lowering_, operation, "kind");
-  const auto& functions = type.is_float() ? kFloatReductions : kIntegerReductions;
-  const auto function = functions.find(kind);
-  if (function == functions.end())
-    fail(operation, fmt::format("'{}' is no reduction of this type", kind));
+  const BinaryOp function = reduction_of(operation, text_of(lowering_, operation, "kind"));
   const int vector = register_of(operation.operands[0], operation);
   const bool accumulates = operation.operands.size() > 1;
   int sum = accumulates ? register_of(operation.operands[1], operation) : vector;
   const int destination = define(operation);
   move(destination, sum, operation);
-  for (int lane = accumulates ? 0 : 1; lane < lanes_of(operation.operands[0]); ++lane) {
-    Instruction& instruction = emit_lane(Opcode::kBinary, operation, lane);
-    instruction.function = static_cast<uint8_t>(function->second);
-    instruction.type = type;
-    instruction.a = destination;
-    instruction.b = vector + lane;
-    instruction.destination = destination;
-  }
+  for (int lane = accumulates ? 0 : 1; lane < lanes_of(operation.operands[0]); ++lane)
+    combine(operation, function, lane, destination, destination, vector + lane);
+}
+
+BinaryOp CoreCompiler::reduction_of(const Operation& operation, const std::string& kind) const {
+  const ScalarType type = scalar_of(operation.results[0], operation);
+  const auto& functions = type.is_float() ? kFloatReductions : kIntegerReductions;
+  const auto function = functions.find(kind);
+  if (function == functions.end())
+    fail(operation, fmt::format("'{}' is no reduction of this type", kind));
+  return function->second;
+}
+
+// destination = a (function) b, in the type of the operation's result; all lanes but 0 are free.
+void CoreCompiler::combine(const Operation& operation, BinaryOp function, int lane, int destination,
+                           int a, int b) {
+  Instruction& instruction = emit_lane(Opcode::kBinary, operation, lane);
+  instruction.function = static_cast<uint8_t>(function);
+  instruction.type = scalar_of(operation.results[0], operation);
+  instruction.a = a;
+  instruction.b = b;
+  instruction.destination = destination;
 }
 
 // vector.extract %v[i]; vector.insert %value, %v[i]. Several positions name an inner vector.
@@ -175,21 +194,27 @@ bool CoreCompiler::compile_vector(const Operation& operation) {
     compile_vector_access(operation, false);
   } else if (name == "vector.store" || name == "vector.transfer_write") {
     compile_vector_access(operation, true);
-  } else if (name == "vector.broadcast" || name == "vector.splat") {
-    compile_broadcast(operation);
   } else if (name == "vector.fma" || name == "math.fma") {
     compile_fused_multiply(operation);
   } else if (name == "vector.reduction") {
     compile_reduction(operation);
   } else if (name == "vector.extract" || name == "vector.insert") {
     compile_lane(operation, name == "vector.insert");
+  } else if (name == "vector.bitcast") {
+    if (operation.operands.size() != 1 || operation.results.empty())
+      fail(operation, "vector.bitcast needs a vector and a result");
+    if (scalar_of(operation.operands[0], operation).bits !=
+        scalar_of(operation.results[0], operation).bits)
+      lowering_.diagnostics.unsupported(operation.location,
+                                        "vector.bitcast between elements of different sizes");
+    compile_convert(operation, ConvertOp::kBitcast);
   } else if (name == "vector.shape_cast") {
     if (operation.operands.size() != 1 || operation.results.empty())
       fail(operation, "vector.shape_cast needs a vector and a result");
     equal_lanes(operation);
     registers_[operation.results[0]] = register_of(operation.operands[0], operation);
   } else {
-    return false;
+    return compile_vector_shape(operation);
   }
   return true;
 }

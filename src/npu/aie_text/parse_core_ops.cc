@@ -11,11 +11,6 @@ namespace {
 using Kind = Attribute::Kind;
 using Arguments = std::vector<std::pair<std::string, Type>>;  // of a region
 
-void cast(Parser& p, Operation& op) {
-  p.add_operand(op);
-  source_and_result_types(p, op, "to");
-}
-
 // ---- scf ----
 
 // "%variable = ", the first argument of a loop's body.

@@ -109,4 +109,27 @@ void mixed_list(Parser& p, Operation& op, const char* key) {
   op.set(key, std::move(list));
 }
 
+void skip_hint(Parser& p) {
+  while (p.token().is_identifier("overflow") || p.token().is_identifier("fastmath")) {
+    p.take();
+    p.skip_balanced_angles();
+  }
+}
+
+void elementwise(Parser& p, Operation& op, int operand_count) {
+  operands(p, op, operand_count);
+  skip_hint(p);
+  attributes_and_colon(p, op);
+  const SourceLocation location = p.token().location;
+  const Type type = p.parse_type();
+  for (const ValueId operand : op.operands) p.note_type_use(operand, type, location);
+  p.set_result_types(op, type);
+}
+
+void cast(Parser& p, Operation& op) {
+  p.add_operand(op);
+  skip_hint(p);
+  source_and_result_types(p, op, "to");
+}
+
 }  // namespace tandem::npu::mlir

@@ -42,6 +42,12 @@ void attributes_and_colon(Parser& p, Operation& op);
 void source_and_result_types(Parser& p, Operation& op, std::string_view word);
 // "{attributes} : memref, result", the type of the first operand and the result's.
 void memref_and_result_types(Parser& p, Operation& op);
+// overflow<nsw>, fastmath<fast>: hints without a meaning here.
+void skip_hint(Parser& p);
+// "%a, %b : type": the operands and the result are of one type.
+void elementwise(Parser& p, Operation& op, int operand_count);
+// "%a {attributes} : type to type"
+void cast(Parser& p, Operation& op);
 // "[%i, %j]"
 void indices(Parser& p, Operation& op);
 // "[0, %i, ...]": a list attribute whose items are numbers, or words "%" standing for the next

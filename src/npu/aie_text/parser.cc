@@ -431,7 +431,7 @@ Module Parser::parse() {
 
 OperationParser find_operation_parser(std::string_view name) {
   for (const auto find : {find_array_parser, find_routing_parser, find_sequence_parser,
-                          find_core_parser, find_number_parser})
+                          find_core_parser, find_number_parser, find_vector_parser})
     if (const OperationParser parser = find(name); parser != nullptr) return parser;
   return nullptr;
 }

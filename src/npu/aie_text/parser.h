@@ -28,7 +28,8 @@ OperationParser find_array_parser(std::string_view name);     // aie.*
 OperationParser find_routing_parser(std::string_view name);   // aie.* of routed text, traces
 OperationParser find_sequence_parser(std::string_view name);  // aiex.*
 OperationParser find_core_parser(std::string_view name);      // scf, cf, memref, func, affine
-OperationParser find_number_parser(std::string_view name);    // arith, math, index, vector
+OperationParser find_number_parser(std::string_view name);    // arith, math, index
+OperationParser find_vector_parser(std::string_view name);
 
 class Parser {
  public:

@@ -306,7 +306,14 @@ Attribute Parser::parse_dialect_attribute() {
     return attribute;
   }
   if (token_.is("<")) {
-    // #arith.overflow<nsw>, or a structure.
+    // #arith.overflow<nsw>, #vector.kind<add>, or a structure.
+    if (name.text.starts_with("vector.")) {
+      expect("<", "after #" + name.text);
+      Attribute word =
+          string_attribute(take_word("a value"), Attribute::Kind::kWord, name.location);
+      expect(">", "to close the attribute");
+      return word;
+    }
     if (name.text.starts_with("arith.")) {
       skip_balanced_angles();
       return string_attribute(name.text, Attribute::Kind::kWord, name.location);

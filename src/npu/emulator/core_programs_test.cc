@@ -247,6 +247,63 @@ TEST(CorePrograms, FunctionsThatMultiplyAreRefused) {
               HasSubstr("exceeds 250000 instructions"));
 }
 
+TEST(CorePrograms, LanesMoveByPosition) {
+  // %m is 1 to 16 as four rows of four; %r gives the first words of the result.
+  struct Case {
+    const char* body;
+    std::vector<int32_t> want;
+  };
+  for (const Case& c : {
+           Case{"%r = vector.transpose %m, [1, 0] : vector<4x4xi32> to vector<4x4xi32>",
+                {1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 4, 8, 12, 16}},
+           Case{"%r = vector.extract_strided_slice %m {offsets = [1, 2], sizes = [2, 2], strides = "
+                "[1, 1]} : vector<4x4xi32> to vector<2x2xi32>",
+                {7, 8, 11, 12}},
+           Case{"%p = arith.constant dense<[90, 91]> : vector<2xi32>\n"
+                "%r = vector.insert_strided_slice %p, %m {offsets = [1, 2], strides = [1]} : "
+                "vector<2xi32> into vector<4x4xi32>",
+                {1, 2, 3, 4, 5, 6, 90, 91, 9, 10, 11, 12, 13, 14, 15, 16}},
+           Case{"%r = vector.shuffle %m, %m [3, 4] : vector<4x4xi32>, vector<4x4xi32>",
+                {13, 14, 15, 16, 1, 2, 3, 4}},
+           Case{"%k = arith.constant dense<[[1], [2]]> : vector<2x1xi32>\n"
+                "%r = vector.broadcast %k : vector<2x1xi32> to vector<2x3xi32>",
+                {1, 1, 1, 2, 2, 2}},
+           Case{"%z = arith.constant dense<100> : vector<4xi32>\n"
+                "%r = vector.multi_reduction <add>, %m, %z [1] : vector<4x4xi32> to vector<4xi32>",
+                {110, 126, 142, 158}},
+           Case{"%z = arith.constant dense<1> : vector<4x4xi32>\n"
+                "%r = vector.contract {indexing_maps = [affine_map<(i, j, k) -> (i, k)>, "
+                "affine_map<(i, j, k) -> (j, k)>, affine_map<(i, j, k) -> (i, j)>], iterator_types "
+                "= [\"parallel\", \"parallel\", \"reduction\"], kind = #vector.kind<add>} %m, %m, "
+                "%z : vector<4x4xi32>, vector<4x4xi32> into vector<4x4xi32>",
+                {31, 71, 111, 151, 71, 175}},  // 1 + row i times row j
+       }) {
+    const std::string body = c.body;
+    const std::string type = body.substr(body.rfind("vector<"));
+    const std::string result = body.find("shuffle") == std::string::npos ? type : "vector<2x4xi32>";
+    const size_t lanes = body.find("contract") == std::string::npos ? c.want.size() : 16;
+    const std::vector<int32_t> out = run_core(one_core(fmt::format(R"(
+      %zero = arith.constant 0 : i32
+      %v = vector.transfer_read %x[%c0], %zero {{in_bounds = [true]}} : memref<16xi32>, vector<16xi32>
+      %m = vector.shape_cast %v : vector<16xi32> to vector<4x4xi32>
+      {0}
+      %f = vector.shape_cast %r : {1} to vector<{2}xi32>
+      vector.store %f, %y[%c0] : memref<16xi32>, vector<{2}xi32>)",
+                                                                   body, result, lanes)));
+    for (size_t i = 0; i < c.want.size(); ++i) EXPECT_EQ(out[i], c.want[i]) << body << " " << i;
+  }
+}
+
+TEST(CorePrograms, TransfersFollowTheirPermutation) {
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %zero = arith.constant 0 : i32
+      %rows = memref.reinterpret_cast %x to offset: [0], sizes: [4, 4], strides: [4, 1] : memref<16xi32> to memref<4x4xi32, strided<[4, 1]>>
+      %turned = vector.transfer_read %rows[%c0, %c0], %zero {in_bounds = [true, true], permutation_map = affine_map<(d0, d1) -> (d1, d0)>} : memref<4x4xi32, strided<[4, 1]>>, vector<4x4xi32>
+      %f = vector.shape_cast %turned : vector<4x4xi32> to vector<16xi32>
+      vector.store %f, %y[%c0] : memref<16xi32>, vector<16xi32>)"));
+  for (int32_t i = 0; i < 16; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], i % 4 * 4 + i / 4 + 1);
+}
+
 TEST(CorePrograms, BranchesBetweenBlocksPassBuffersAndNumbers) {
   // A rotating choice of two buffers, as the compiler lowers dynamic FIFOs.
   const std::string text = device_text(std::string(kTiles) + R"(

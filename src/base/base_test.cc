@@ -112,7 +112,35 @@ TEST(Json, AnObjectHasEveryKeyOnce) {
   const auto [code, message] =
       error_of([] { parse_json(R"({"a": {"b": 1, "c": 2, "b": 3}})", "plan.json"); });
   EXPECT_EQ(code, ErrorCode::kInvalidFile);
-  EXPECT_NE(message.find("\"b\" twice"), std::string::npos) << message;
+  EXPECT_EQ(message.find("plan.json: /a/b is a key that its object has twice"), 0U) << message;
+}
+
+TEST(Json, ANumberBeyondADoubleIsRefusedWithItsPlace) {
+  const auto [code, message] =
+      error_of([] { parse_json(R"({"a": [[1], {"b": 2}, [3, 1e999]]})", "plan.json"); });
+  EXPECT_EQ(code, ErrorCode::kInvalidFile);
+  EXPECT_EQ(message.find("plan.json: /a/2/1 is a number too large"), 0U) << message;
+}
+
+TEST(Json, DeepNestingIsRefused) {
+  EXPECT_NO_THROW(parse_json(std::string(60, '[') + std::string(60, ']'), "plan.json"));
+  const auto [code, message] = error_of([] { parse_json(std::string(100, '['), "plan.json"); });
+  EXPECT_EQ(code, ErrorCode::kInvalidFile);
+  EXPECT_NE(message.find("deeper than 64 levels"), std::string::npos) << message;
+}
+
+TEST(Json, NothingFollowsAZeroByteUnseen) {
+  const auto [code, message] =
+      error_of([] { parse_json(std::string("{}\n\0{}", 6), "plan.json"); });
+  EXPECT_EQ(code, ErrorCode::kInvalidFile);
+  EXPECT_EQ(message, "plan.json:2:1: not valid JSON: a zero byte");
+}
+
+TEST(Json, MessagesQuoteNoLongText) {
+  const auto [code, message] =
+      error_of([] { parse_json("\"" + std::string(10000, 'x'), "plan.json"); });
+  EXPECT_EQ(code, ErrorCode::kInvalidFile);
+  EXPECT_LT(message.size(), 200U) << message;
 }
 
 TEST(Json, AFileThatIsNoneIsNotFound) {

@@ -14,7 +14,8 @@ namespace tandem {
 using Json = nlohmann::ordered_json;
 
 // Parses a whole document; throws kInvalidFile with `where` (a file name), line, column and reason.
-// A key that an object has twice is an error too.
+// A key that an object has twice, a number beyond a double's range and more than 64 levels are
+// errors too, with the place as a JSON pointer.
 Json parse_json(std::string_view text, std::string_view where);
 
 // The same from a file of at most 16 MiB. Throws kNotFound when it cannot be read.

@@ -5,12 +5,12 @@
 #include <bit>
 
 #include "base/check.h"
+#include "hybrid/plan.h"
 
 namespace tandem {
 namespace {
 
-constexpr uint32_t kMaxDevices = 31;
-constexpr uint32_t kHostBit = 1u << kMaxDevices;
+constexpr uint32_t kHostBit = 1u << kMaxPlanDevices;
 constexpr uint32_t kEverybody = UINT32_MAX;
 
 }  // namespace
@@ -22,7 +22,7 @@ CacheOwners::CacheOwners(const ModelConfig& config, const KvCache& cache,
       devices_(devices.begin(), devices.end()),
       sequences_(sequences),
       holders_(config.layers.size() * sequences, kEverybody) {
-  TANDEM_CHECK(devices.size() <= kMaxDevices, "%zu devices", devices.size());
+  TANDEM_CHECK(devices.size() <= kMaxPlanDevices, "%zu devices", devices.size());
 }
 
 // The planes of a sequence follow one another: rows in use are one range where planes are full.

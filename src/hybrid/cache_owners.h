@@ -16,7 +16,7 @@ namespace tandem {
 // Not thread-safe, and only while no device works: it moves memory of two devices.
 class CacheOwners {
  public:
-  // All outlive it. At most 31 devices.
+  // All outlive it. At most kMaxPlanDevices.
   CacheOwners(const ModelConfig& config, const KvCache& cache, std::span<Backend* const> devices,
               uint32_t sequences);
 

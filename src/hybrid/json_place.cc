@@ -10,6 +10,13 @@
 #include "base/json_value.h"
 
 namespace tandem {
+namespace {
+
+constexpr size_t kMaxText = 1000;  // longer than any sentence about a figure's source
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }
+
+}  // namespace
 
 void JsonPlace::fail(std::string_view problem, ErrorCode code) const {
   throw Error(
@@ -32,7 +39,8 @@ void JsonPlace::allow_only(std::initializer_list<std::string_view> keys) const {
   if (!value_->is_object()) fail("is no object");
   for (const auto& [key, value] : value_->items())
     if (std::find(keys.begin(), keys.end(), key) == keys.end())
-      fail(fmt::format("has an unknown member \"{}\"; remove it or correct its name", key));
+      fail(fmt::format("has an unknown member {}; remove it or correct its name",
+                       to_text(Json(key.substr(0, kMaxText)))));
 }
 
 bool JsonPlace::is_array() const { return value_->is_array(); }
@@ -76,7 +84,11 @@ bool JsonPlace::flag() const {
 std::string JsonPlace::text() const {
   if (!value_->is_string() || value_->get_ref<const std::string&>().empty())
     fail("is no text, or empty");
-  return value_->get<std::string>();
+  const auto& text = value_->get_ref<const std::string&>();
+  if (text.size() > kMaxText) fail(fmt::format("is longer than {} bytes; shorten it", kMaxText));
+  if (std::any_of(text.begin(), text.end(), is_control))
+    fail("holds a control character; remove it");
+  return text;
 }
 
 }  // namespace tandem

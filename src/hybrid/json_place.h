@@ -33,7 +33,7 @@ class JsonPlace {
   double number(double least, double most) const;
   uint64_t whole(uint64_t least, uint64_t most) const;
   bool flag() const;
-  std::string text() const;  // not empty
+  std::string text() const;  // one line, not empty, at most 1000 bytes
 
   // Throws "FILE: /place PROBLEM", with another code where that says more.
   [[noreturn]] void fail(std::string_view problem, ErrorCode code = ErrorCode::kInvalidFile) const;

@@ -12,6 +12,9 @@
 
 namespace tandem {
 
+// Devices of a plan, at most: who holds rows of the cache is a bit for each, and one for the host.
+inline constexpr uint32_t kMaxPlanDevices = 31;
+
 // Device indices by node, in the order of forward_pass(). kArgmax runs where the head does.
 struct Plan {
   std::string model;                      // what it is for: model_label() of its layer count

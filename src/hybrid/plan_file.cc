@@ -18,7 +18,7 @@ namespace tandem {
 namespace {
 
 // Bounds of sense: a step's buffers, and their copies in flight, must be countable.
-constexpr uint32_t kMaxChunk = 1 << 16, kMaxDepth = 64, kMaxDevices = 64;
+constexpr uint32_t kMaxChunk = 1 << 16, kMaxDepth = 64;
 
 constexpr std::array kNodeOps = {Op::kEmbed,   Op::kQkv, Op::kAttnCore,
                                  Op::kAttnOut, Op::kFfn, Op::kHead};
@@ -77,15 +77,16 @@ class PlanReader {
 
   void read_devices() {
     const JsonPlace devices = root_.at("devices");
-    for (const JsonPlace& device : devices.items()) {
+    const std::vector<JsonPlace> names = devices.items();
+    if (names.empty() || names.size() > kMaxPlanDevices)
+      devices.fail(
+          fmt::format("lists {} devices, expected 1 to {}", names.size(), kMaxPlanDevices));
+    for (const JsonPlace& device : names) {
       const std::string name = device.text();
       if (std::find(plan_.devices.begin(), plan_.devices.end(), name) != plan_.devices.end())
         device.fail(fmt::format("is \"{}\", which is listed already; remove one of them", name));
       plan_.devices.push_back(name);
     }
-    if (plan_.devices.empty() || plan_.devices.size() > kMaxDevices)
-      devices.fail(
-          fmt::format("lists {} devices, expected 1 to {}", plan_.devices.size(), kMaxDevices));
   }
 
   std::vector<uint32_t> read_phase(const JsonPlace& phase) const {
@@ -166,7 +167,15 @@ class PlanReader {
       if (range.first > range.second)
         place.fail(fmt::format("has {}-{}, which runs backwards", range.first, range.second));
     }
+    refuse_overlap(place, ranges);
     return ranges;
+  }
+
+  static void refuse_overlap(const JsonPlace& place, std::vector<LayerRange> ranges) {
+    std::sort(ranges.begin(), ranges.end());
+    for (size_t i = 1; i < ranges.size(); ++i)
+      if (ranges[i].first <= ranges[i - 1].second)
+        place.fail(fmt::format("has layer {} twice; remove one of them", ranges[i].first));
   }
 
   static std::vector<LayerRange> parse_ranges(const JsonPlace& place) {

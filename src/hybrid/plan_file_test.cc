@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hybrid/plan_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -117,6 +118,9 @@ TEST(PlanFile, RefusalsNameThePlaceAndTheReason) {
       {"[\"npu\", \"cpu\"]", "[]", "/devices ", "lists 0 devices"},
       {"[\"npu\", \"cpu\"]", "[\"npu\", \"cpu\", \"npu\"]", "/devices/2 ", "listed already"},
       {"[\"npu\", \"cpu\"]", "[\"npu\", 7]", "/devices/1 ", "is no text"},
+      {"[\"npu\", \"cpu\"]", "[\"npu\", \"c\\npu\"]", "/devices/1 ", "a control character"},
+      {"\"chunk\": 64", "\"chunk\": 1e999", "/chunk ", "too large to read"},
+      {"\"chunk\"", "\"a\\nb\"", "the document ", "unknown member \"a\\nb\""},
       {"\"device\": \"npu\"", "\"device\": \"gpu\"", "/prefill/0/device ", "/devices lacks"},
       {"\"qkv\", \"out\"", "", "/prefill/0/nodes ", "an empty list"},
       {"\"qkv\", \"out\"", "\"qkv\", \"up\"", "/prefill/0/nodes/1 ", "is \"up\"; the nodes are"},
@@ -129,6 +133,8 @@ TEST(PlanFile, RefusalsNameThePlaceAndTheReason) {
        "covers qkv of layer 0, as rule 0 does"},
       {"\"0-1\"", "\"0-2\"", "/prefill/0/layers ", "has layer 2; the model's last is 1"},
       {"\"0-1\"", "\"1-0\"", "/prefill/0/layers ", "runs backwards"},
+      {"\"0-1\"", "\"0-1,1\"", "/prefill/0/layers ", "has layer 1 twice"},
+      {"\"0-1\"", "\"1,0,1\"", "/prefill/0/layers ", "has layer 1 twice"},
       {"\"0-1\"", "\"0-\"", "/prefill/0/layers ", "none of"},
       {"\"0-1\"", "\"\"", "/prefill/0/layers ", "is no text, or empty"},
       {"\"0-1\"", "\"0-1;\"", "/prefill/0/layers ", "none of"},
@@ -148,6 +154,21 @@ TEST(PlanFile, RefusalsNameThePlaceAndTheReason) {
     EXPECT_THAT(message, StartsWith(std::string("plan.json: ") + bad.place));
     EXPECT_THAT(message, HasSubstr(bad.reason));
   }
+}
+
+TEST(PlanFile, TakesAsManyDevicesAsTheCacheCanTellApart) {
+  const auto with_devices = [](uint32_t count) {
+    std::string names = "\"npu\", \"cpu\"";
+    for (uint32_t i = 2; i < count; ++i) names += fmt::format(", \"vulkan:{}\"", i);
+    return replaced(kPlan, "\"npu\", \"cpu\"", names);
+  };
+  EXPECT_EQ(parse_plan(with_devices(31), "p", config_of(2)).devices.size(), 31u);
+  EXPECT_THAT(refusal(with_devices(32)).second, HasSubstr("/devices lists 32 devices"));
+}
+
+TEST(PlanFile, QuotesNoTextWithoutEnd) {
+  const auto message = refusal(replaced(kPlan, "gemma3-2", std::string(100000, 'x'))).second;
+  EXPECT_THAT(message, StartsWith("plan.json: /model is longer than"));
 }
 
 TEST(PlanFile, RefusesAnotherModelsPlan) {

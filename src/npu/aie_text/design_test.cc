@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "npu/aie_text/design.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -204,6 +205,47 @@ TEST(Design, RejectsWhatExceedsTheArray) {
               HasSubstr("DMA channels 0 to 1, not 2"));
   EXPECT_THAT(error("%a = aie.tile(0, 2)\n%b = aie.tile(1, 3)\naie.cascade_flow(%a, %b)"),
               HasSubstr("east or south"));
+}
+
+TEST(Design, RefusesWhatASwitchCannotConnect) {
+  struct Case {
+    const char *tile, *kind, *body, *message;
+  };
+  for (const Case& c : {
+           Case{"0, 1", "switchbox", "aie.connect<North : 0, South : 0>", "no error"},
+           Case{"0, 1", "switchbox", "aie.connect<North : 0, South : 1>",
+                "the switch of tile (0, 1) has no way from North : 0 to South : 1"},
+           Case{"0, 1", "switchbox", "aie.connect<DMA : 2, DMA : 3>", "from DMA : 2 to DMA : 3"},
+           Case{"0, 1", "switchbox", "aie.connect<East : 0, DMA : 0>", "from East : 0"},
+           Case{"1, 3", "switchbox", "aie.connect<East : 0, West : 3>", "no error"},
+           Case{"0, 3", "switchbox", "aie.connect<South : 0, West : 0>", "to West : 0"},
+           Case{"1, 5", "switchbox", "aie.connect<South : 0, North : 0>", "to North : 0"},
+           Case{"1, 2", "switchbox", "aie.connect<South : 2, South : 3>", "to South : 3"},
+           Case{"1, 2", "switchbox", "aie.connect<DMA : 0, DMA : 2>", "to DMA : 2"},
+           Case{"1, 2", "switchbox", "aie.connect<Trace : 1, North : 0>", "from Trace : 1"},
+           Case{"1, 0", "switchbox", "aie.connect<DMA : 0, North : 0>", "from DMA : 0"},
+           Case{"1, 0", "shim_mux", "aie.connect<DMA : 0, North : 3>", "no error"},
+           Case{"1, 0", "shim_mux", "aie.connect<DMA : 0, North : 4>", "the shim multiplexer"},
+           Case{"1, 0", "shim_mux", "aie.connect<North : 3, DMA : 0>", "the shim multiplexer"},
+           Case{"1, 2", "switchbox",
+                "aie.connect<South : 0, DMA : 0>\naie.connect<North : 0, DMA : 0>",
+                "output DMA : 0 of tile (1, 2) is connected already"},
+           Case{"1, 2", "switchbox",
+                "%a = aie.amsel<0> (0)\n%b = aie.amsel<1> (0)\n%m = aie.masterset(DMA : 0, %a, %b)",
+                "packets from one arbiter only"},
+           Case{"0, 1", "switchbox",
+                "%a = aie.amsel<0> (0)\n%m = aie.masterset(North : 1, %a)\n"
+                "aie.packet_rules(South : 3) {\naie.rule(31, 1, %a)\n}",
+                "from South : 3 to North : 1"},
+           Case{"0, 1", "switchbox", "%a = aie.amsel<6> (0)", "from 0 to 5"},
+       })
+    EXPECT_THAT(parse_error(device_text(fmt::format("%t = aie.tile({})\n%s = aie.{}(%t) {{\n{}\n}}",
+                                                    c.tile, c.kind, c.body))),
+                HasSubstr(c.message))
+        << c.body;
+  EXPECT_THAT(parse_error(device_text("%a = aie.tile(0, 2)\n%b = aie.tile(0, 3)\n"
+                                      "aie.flow(%a, Core : 1, %b, DMA : 0)")),
+              HasSubstr("no stream starts in tile (0, 2) by port Core : 1"));
 }
 
 TEST(Design, MissingChannelsAreCounted) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "npu/aie_text/lowering.h"
+#include "npu/aie_text/switch_ports.h"
 
 namespace tandem::npu {
 namespace {
@@ -113,49 +114,47 @@ void read_lock(DeviceLowering& lowering, const Operation& op) {
 }
 
 PortKind port_kind(const DeviceLowering& lowering, const Operation& op, const std::string& text) {
-  static const std::map<std::string_view, PortKind> kNames = {
-      {"DMA", PortKind::kDma},
-      {"1", PortKind::kDma},
-      {"Core", PortKind::kCore},
-      {"0", PortKind::kCore},
-      {"South", PortKind::kSouth},
-      {"3", PortKind::kSouth},
-      {"West", PortKind::kWest},
-      {"4", PortKind::kWest},
-      {"North", PortKind::kNorth},
-      {"5", PortKind::kNorth},
-      {"East", PortKind::kEast},
-      {"6", PortKind::kEast},
-      {"Trace", PortKind::kTrace},
-      {"9", PortKind::kTrace},
-      {"TileControl", PortKind::kTileControl},
-      {"10", PortKind::kTileControl}};
-  const auto found = kNames.find(text);
-  if (found == kNames.end())
+  static const std::map<std::string_view, PortKind> kKinds = {
+      {"DMA", PortKind::kDma},     {"Core", PortKind::kCore},
+      {"South", PortKind::kSouth}, {"West", PortKind::kWest},
+      {"North", PortKind::kNorth}, {"East", PortKind::kEast},
+      {"Trace", PortKind::kTrace}, {"TileControl", PortKind::kTileControl}};
+  const auto found = kKinds.find(bundle_name(text));
+  if (found == kKinds.end())
     lowering.fail(op.location, fmt::format("expected DMA, Core, TileControl, Trace or a compass "
                                            "direction as a port, found '{}'",
                                            text));
   return found->second;
 }
 
+// `source`: the port is where a stream starts.
 StreamPort read_port(const DeviceLowering& lowering, const Operation& op, size_t operand,
-                     std::string_view bundle, std::string_view channel) {
+                     std::string_view bundle, std::string_view channel, bool source) {
   StreamPort port;
   port.tile = lowering.tile_operand(op, operand);
   port.kind = port_kind(lowering, op, text_of(lowering, op, bundle));
   port.index = static_cast<int>(integer_in(lowering, op, channel, 0, 31));
-  if (port.kind == PortKind::kDma &&
-      port.index >= static_cast<int>(lowering.limits(port.tile).channels))
-    lowering.fail(op.location,
-                  fmt::format("tile {} has DMA channels 0 to {}, not {}", to_text(port.tile),
-                              lowering.limits(port.tile).channels - 1, port.index));
+  if (port.kind == PortKind::kDma) {
+    if (port.index >= static_cast<int>(lowering.limits(port.tile).channels))
+      lowering.fail(op.location,
+                    fmt::format("tile {} has DMA channels 0 to {}, not {}", to_text(port.tile),
+                                lowering.limits(port.tile).channels - 1, port.index));
+    return port;
+  }
+  const std::string name = bundle_name(text_of(lowering, op, bundle));
+  const int count = source ? switch_inputs(lowering.out, port.tile, name)
+                           : switch_outputs(lowering.out, port.tile, name);
+  if (port.index >= count)
+    lowering.fail(op.location, fmt::format("no stream {} tile {} by port {} : {}",
+                                           source ? "starts in" : "ends in", to_text(port.tile),
+                                           name, port.index));
   return port;
 }
 
 void read_flow(DeviceLowering& lowering, const Operation& op) {
   Route route;
-  route.source = read_port(lowering, op, 0, "source_bundle", "source_channel");
-  route.destination = read_port(lowering, op, 1, "dest_bundle", "dest_channel");
+  route.source = read_port(lowering, op, 0, "source_bundle", "source_channel", true);
+  route.destination = read_port(lowering, op, 1, "dest_bundle", "dest_channel", false);
   route.location = op.location;
   lowering.out.routes.push_back(route);
 }
@@ -172,10 +171,10 @@ void read_packet_flow(DeviceLowering& lowering, const Operation& op) {
     for (const mlir::Block& block : region->blocks) {
       for (const Operation& inner : block.operations) {
         if (inner.name == "aie.packet_source") {
-          route.source = read_port(lowering, inner, 0, "bundle", "channel");
+          route.source = read_port(lowering, inner, 0, "bundle", "channel", true);
           ++sources;
         } else if (inner.name == "aie.packet_dest") {
-          destinations.push_back(read_port(lowering, inner, 0, "bundle", "channel"));
+          destinations.push_back(read_port(lowering, inner, 0, "bundle", "channel", false));
         }
       }
     }

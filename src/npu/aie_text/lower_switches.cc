@@ -6,6 +6,7 @@
 #include <set>
 
 #include "npu/aie_text/lowering.h"
+#include "npu/aie_text/switch_ports.h"
 
 namespace tandem::npu {
 namespace {
@@ -16,22 +17,18 @@ using mlir::ValueId;
 constexpr int kCircuit = -1;  // as a packet id: the stream has none
 constexpr int kPacketIds = 32;
 
-// A side of a switch box: what enters there, or leaves.
-struct SwitchPort {
-  std::string bundle;
-  int index = 0;
-  friend auto operator<=>(const SwitchPort&, const SwitchPort&) = default;
-};
-
 struct PacketRule {
   int mask = 0, value = 0;
   ValueId amsel = -1;
+  SourceLocation location;
 };
 
 struct SwitchBox {
   std::map<SwitchPort, std::vector<SwitchPort>> circuits;
   std::map<SwitchPort, std::vector<PacketRule>> rules;
   std::map<ValueId, std::vector<SwitchPort>> masters;  // by amsel
+  std::map<ValueId, int> arbiters;                     // by amsel
+  std::set<SwitchPort> outputs;                        // used so far
   std::set<SwitchPort> keeps_header;
   SourceLocation location;
 };
@@ -41,9 +38,14 @@ const std::map<std::string_view, PortKind> kEnds = {{"DMA", PortKind::kDma},
                                                     {"Trace", PortKind::kTrace},
                                                     {"TileControl", PortKind::kTileControl}};
 
+// The compass ports of a multiplexer are those of the switch above it.
+constexpr int kArbiters = 6, kSelections = 4, kRules = 4;
+
 SwitchPort read_port(const DeviceLowering& lowering, const Operation& op, const std::string& end) {
-  return {text_of(lowering, op, end + "_bundle"),
-          static_cast<int>(integer_in(lowering, op, end + "_channel", 0, 31))};
+  const std::string text = text_of(lowering, op, end + "_bundle");
+  const std::string bundle = bundle_name(text);
+  if (bundle.empty()) lowering.fail(op.location, fmt::format("'{}' is no port of a switch", text));
+  return {bundle, static_cast<int>(integer_in(lowering, op, end + "_channel", 0, 31))};
 }
 
 class SwitchReader {
@@ -52,21 +54,33 @@ class SwitchReader {
 
   void read(const Operation& op) {
     const TileCoordinate tile = lowering_.tile_operand(op, 0);
-    SwitchBox& box = (op.name == "aie.shim_mux" ? muxes_ : boxes_)[tile];
+    is_mux_ = op.name == "aie.shim_mux";
+    if (is_mux_ && lowering_.kind(tile) != TileKind::kShim)
+      lowering_.fail(op.location, fmt::format("tile {} has no aie.shim_mux", to_text(tile)));
+    tile_ = tile;
+    SwitchBox& box = (is_mux_ ? muxes_ : boxes_)[tile];
     box.location = op.location;
     mlir::walk(*op.regions[0], [&](const Operation& inner) {
       if (inner.name == "aie.connect") {
-        box.circuits[read_port(lowering_, inner, "source")].push_back(
-            read_port(lowering_, inner, "dest"));
+        read_connect(box, inner);
+      } else if (inner.name == "aie.amsel") {
+        const int64_t arbiter = integer_in(lowering_, inner, "arbiterID", 0, kArbiters - 1);
+        integer_in(lowering_, inner, "msel", 0, kSelections - 1);
+        if (!inner.results.empty()) box.arbiters[inner.results[0]] = static_cast<int>(arbiter);
       } else if (inner.name == "aie.masterset") {
-        const SwitchPort port = read_port(lowering_, inner, "dest");
-        for (const ValueId amsel : inner.operands) box.masters[amsel].push_back(port);
-        if (flag_of(inner, "keep_pkt_header")) box.keeps_header.insert(port);
+        read_masterset(box, inner);
       } else if (inner.name == "aie.packet_rules") {
         read_rules(box, inner);
+      } else if (inner.name != "aie.end") {
+        lowering_.fail(inner.location,
+                       fmt::format("{} does not belong in {}", inner.name, op.name));
       }
       return false;
     });
+    for (const auto& [source, rules] : box.rules)
+      for (const PacketRule& rule : rules)
+        for (const SwitchPort& out : box.masters[rule.amsel])
+          check_connection(source, out, rule.location);
   }
 
   void add_routes() {
@@ -85,15 +99,73 @@ class SwitchReader {
   }
 
  private:
+  void read_connect(SwitchBox& box, const Operation& op) {
+    const SwitchPort source = read_port(lowering_, op, "source");
+    const SwitchPort target = read_port(lowering_, op, "dest");
+    check_connection(source, target, op.location);
+    take_output(box, target, op.location);
+    box.circuits[source].push_back(target);
+  }
+
+  void read_masterset(SwitchBox& box, const Operation& op) {
+    const SwitchPort port = read_port(lowering_, op, "dest");
+    if (port.index >= switch_outputs(lowering_.out, tile_, port.bundle)) refuse(port, "output", op);
+    take_output(box, port, op.location);
+    int arbiter = -1;
+    for (const ValueId amsel : op.operands) {
+      const auto found = box.arbiters.find(amsel);
+      if (found == box.arbiters.end())
+        lowering_.fail(op.location, "the operands of aie.masterset are results of aie.amsel");
+      if (arbiter >= 0 && found->second != arbiter)
+        lowering_.fail(op.location, "an output takes packets from one arbiter only");
+      arbiter = found->second;
+      box.masters[amsel].push_back(port);
+    }
+    if (flag_of(op, "keep_pkt_header")) box.keeps_header.insert(port);
+  }
+
+  [[noreturn]] void refuse(const SwitchPort& port, const char* direction, const Operation& op) {
+    lowering_.fail(op.location, fmt::format("the switch of tile {} has no {} {}", to_text(tile_),
+                                            direction, to_text(port)));
+  }
+
+  void take_output(SwitchBox& box, const SwitchPort& port, SourceLocation location) {
+    if (!box.outputs.insert(port).second)
+      lowering_.fail(location, fmt::format("output {} of tile {} is connected already",
+                                           to_text(port), to_text(tile_)));
+  }
+
+  void check_connection(const SwitchPort& from, const SwitchPort& to, SourceLocation location) {
+    const bool legal = is_mux_ ? shim_mux_connects(from, to)
+                               : from.index < switch_inputs(lowering_.out, tile_, from.bundle) &&
+                                     to.index < switch_outputs(lowering_.out, tile_, to.bundle) &&
+                                     switch_connects(lowering_.kind(tile_), from, to);
+    if (!legal)
+      lowering_.fail(location,
+                     fmt::format("illegal stream switch connection: the {} of tile {} has no way "
+                                 "from {} to {}",
+                                 is_mux_ ? "shim multiplexer" : "switch", to_text(tile_),
+                                 to_text(from), to_text(to)));
+  }
+
   void read_rules(SwitchBox& box, const Operation& op) {
-    std::vector<PacketRule>& rules = box.rules[read_port(lowering_, op, "source")];
+    const SwitchPort source = read_port(lowering_, op, "source");
+    if (source.index >= switch_inputs(lowering_.out, tile_, source.bundle))
+      refuse(source, "input", op);
+    if (box.circuits.contains(source) || box.rules.contains(source))
+      lowering_.fail(op.location, fmt::format("input {} of tile {} is connected already",
+                                              to_text(source), to_text(tile_)));
+    std::vector<PacketRule>& rules = box.rules[source];
     mlir::walk(*op.regions[0], [&](const Operation& inner) {
       if (inner.name != "aie.rule" || inner.operands.empty()) return false;
       rules.push_back({static_cast<int>(integer_in(lowering_, inner, "mask", 0, kPacketIds - 1)),
                        static_cast<int>(integer_in(lowering_, inner, "value", 0, kPacketIds - 1)),
-                       inner.operands[0]});
+                       inner.operands[0], inner.location});
       return false;
     });
+    if (rules.size() > kRules)
+      lowering_.fail(op.location,
+                     fmt::format("an input has {} packet rules, not {}", kRules, rules.size()));
   }
 
   StreamPort stream_port(const SwitchBox& box, TileCoordinate tile, const SwitchPort& port) const {
@@ -166,6 +238,8 @@ class SwitchReader {
 
   DeviceLowering& lowering_;
   std::map<TileCoordinate, SwitchBox> boxes_, muxes_;
+  TileCoordinate tile_;  // of the box being read
+  bool is_mux_ = false;
   StreamPort source_;
   int id_ = kCircuit;
   std::set<std::pair<TileCoordinate, SwitchPort>> visited_;

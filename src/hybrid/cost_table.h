@@ -87,7 +87,6 @@ struct CostTable {
   std::string machine;      // what it describes
   bool predicted = false;   // computed from figures, not measured
   uint32_t host_cores = 0;  // cores that the devices' host_cores share; 0: no limit
-  double step_us = 0;       // the host's own work for a step
   std::vector<MemoryPool> pools;
   std::vector<DeviceCost> devices;
   std::vector<std::vector<EdgeCost>> edges;  // [from][to]; the diagonal is free

@@ -252,14 +252,13 @@ std::string list_text(std::string_view key, const std::vector<std::string>& item
 }  // namespace
 
 CostTable cost_table_at(const JsonPlace& place) {
-  place.allow_only({"machine", "predicted", "model", "host_cores", "step_us", "memory", "devices",
-                    "edges", "contention"});
+  place.allow_only(
+      {"machine", "predicted", "model", "host_cores", "memory", "devices", "edges", "contention"});
   CostTable table;
   table.machine = place.at("machine").text();
   table.predicted = place.at("predicted").flag();
   table.model = read_model(place.at("model"));
   table.host_cores = static_cast<uint32_t>(place.at("host_cores").whole(0, kMaxCores));
-  table.step_us = place.at("step_us").number(0, kMaxUs);
   for (const JsonPlace& pool : place.at("memory").items()) {
     pool.allow_only({"name", "size"});
     table.pools.push_back(
@@ -304,9 +303,9 @@ std::string format_cost_table(const CostTable& table) {
   }
   return fmt::format(
       "{{\n  \"machine\": {},\n  \"predicted\": {},\n  \"model\": {},\n  \"host_cores\": {},\n"
-      "  \"step_us\": {},\n{},\n{},\n{},\n{}\n}}\n",
+      "{},\n{},\n{},\n{}\n}}\n",
       to_text(Json(table.machine)), table.predicted, to_text(model_json(table.model)),
-      table.host_cores, table.step_us, list_text("memory", pools), list_text("devices", devices),
+      table.host_cores, list_text("memory", pools), list_text("devices", devices),
       list_text("edges", edges), list_text("contention", contention));
 }
 

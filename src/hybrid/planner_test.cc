@@ -121,7 +121,7 @@ class ByHand {
         const uint32_t rows =
             kinds_[i] == NodeKind::kHead && phase == Phase::kPrefill ? 1 : step.rows;
         if (kinds_[i] != NodeKind::kHead || step.has_output) us = cost.at(rows, step.position).us;
-        if (i == 0) us += table_.step_us + device.launch_us;
+        if (i == 0) us += device.launch_us;
         if (i > 0 && devices[i] != devices[i - 1])
           us += table_.edges[devices[i - 1]][devices[i]].fixed_us + device.launch_us;
         busy[devices[i]] += us;
@@ -250,7 +250,6 @@ TEST(Planner, SplitsLayersWhereSeveralSequencesGenerate) {
     }
   }
   table.edges[0][1] = table.edges[1][0] = {1, 0};
-  table.step_us = 0;
   for (MemoryPool& pool : table.pools) pool.size = 1 << 30;
   PlanRequest request = small_request(2);
   request.prompt = 1;
@@ -279,7 +278,10 @@ TEST(Planner, CountsTheCacheThatChangesHands) {
 
 TEST(Planner, IsAFunctionOfTheTable) {
   RandomTables random(3);
-  const CostTable table = table_with_room(random, 3, 4);
+  CostTable table = table_with_room(random, 3, 4);
+  table.pools[0].size = 1 << 30;  // device 0 can do it alone
+  table.devices[0].pool = 0;
+  table.devices[0].memory_size = 0;
   const Plan first = make_plan(table, small_request());
   const Plan second =
       make_plan(parse_cost_table(format_cost_table(table), "again"), small_request());

@@ -24,7 +24,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 struct Task {
   uint32_t item = 0;
   PlanSegment segment;
-  double fixed_us = 0;    // the launch, the host's work for the step, taking over
+  double fixed_us = 0;    // the launch, taking over
   double release_us = 0;  // handing over
   std::vector<NodeTime> nodes;
 

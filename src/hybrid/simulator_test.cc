@@ -19,7 +19,6 @@ namespace {
 CostTable two_devices(double us0, double us1, double bytes) {
   RandomTables random(1);
   CostTable table = random.make(2, 1);
-  table.step_us = 0;
   table.pools.resize(1);
   for (uint32_t d = 0; d < 2; ++d) {
     DeviceCost& device = table.devices[d];

@@ -23,7 +23,6 @@ class RandomTables {
     CostTable table;
     table.machine = "a random machine";
     table.model = model(layer_count);
-    table.step_us = below(5);
     table.pools = {{"host", 4000 + below(4000)}, {"own", 1 + below(2000)}};
     for (uint32_t d = 0; d < device_count; ++d) table.devices.push_back(device(d));
     table.edges.assign(device_count, std::vector<EdgeCost>(device_count));

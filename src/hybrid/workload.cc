@@ -49,7 +49,7 @@ double source_share(const CostTable& table, uint32_t from, uint32_t to) {
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step) {
   const double launch = table.devices[to].launch_us;
-  if (from == kNoDevice) return table.step_us + launch;
+  if (from == kNoDevice) return launch;
   return hand_over_us(table, from, to, before, step) + launch;
 }
 

@@ -37,8 +37,8 @@ NodeTime node_time(const CostTable& table, uint32_t device, NodeKind kind, Phase
                    const WorkStep& step);
 
 // Before the first node of a segment on `to`: its launch, and from another device the hand-over of
-// what node kind `before` wrote. `from` is kNoDevice for the first segment of a step, which has the
-// host's work for the step instead.
+// what node kind `before` wrote. `from` is kNoDevice for the first segment of a step. The host's
+// own work for a step is about a microsecond and not counted.
 inline constexpr uint32_t kNoDevice = UINT32_MAX;
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step);

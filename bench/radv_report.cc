@@ -85,6 +85,7 @@ void record_attention(ProgramBuilder& builder, const LayerConfig& config, uint32
   OpSpec spec;
   spec.op = Op::kAttnCore;
   spec.max_rows = rows;
+  spec.phase = rows == kPromptRows ? Phase::kPrefill : Phase::kDecode;
   spec.config = &config;
   TensorView cache;
   cache.dtype = DType::kF16;
@@ -121,9 +122,9 @@ std::vector<Line> Report::record(const LayerConfig& config, DType head, uint32_t
   const std::array out = {q4(config.hidden, config.q_width())};
   matvec(builder, "out", plain, out, x);
   const std::array gate_up = {q4(config.ffn, config.hidden), q4(config.ffn, config.hidden)};
-  plain.gated = rows > 1;
-  plain.x = {kAnywhere, rows > 1 ? 2 * config.ffn : config.ffn};
-  if (rows > 1)
+  plain.gated = rows >= kMatmulMinRows;
+  plain.x = {kAnywhere, plain.gated ? 2 * config.ffn : config.ffn};
+  if (plain.gated)
     matvec(builder, "gate_up", normed, gate_up, plain.x);
   else
     matvec_geglu(builder, normed, gate_up, plain.x);

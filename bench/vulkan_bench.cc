@@ -31,7 +31,11 @@ struct Options {
   const PublishedSize* size = nullptr;
   uint32_t layers = 0;  // the size's
   uint32_t position = 32;
-  uint32_t rows = 1;    // more: a chunk of a prompt
+  uint32_t rows = 1;       // more than sequences: a chunk of a prompt
+  uint32_t sequences = 1;  // decoded together
+
+  bool is_prompt() const { return rows > sequences; }
+  uint32_t outputs() const { return is_prompt() ? 1 : sequences; }
   bool kernels = true;  // print their table, and measure the ceiling
 };
 
@@ -43,6 +47,8 @@ struct CommandLine {
     app.add_option("--layers", options.layers, "layers (0: the size's)");
     app.add_option("--position", options.position, "tokens before the step")->capture_default_str();
     app.add_option("--rows", options.rows, "rows of the step; more than one: a prompt's chunk")
+        ->capture_default_str();
+    app.add_option("--sequences", options.sequences, "sequences that decode together")
         ->capture_default_str();
     app.add_option("--tuning", options.vulkan.tuning,
                    "changes to the device's row: chained=0,matvec_workgroup=512");
@@ -57,6 +63,10 @@ struct CommandLine {
       throw Error(ErrorCode::kUsage,
                   fmt::format("no size '{}'; choose 270m, 1b, 4b, 12b or 27b", size));
     if (result.layers == 0) result.layers = result.size->shape.layers;
+    if (result.rows > 1 && result.sequences > 1)
+      throw Error(ErrorCode::kUsage,
+                  "a prompt's chunk is of one sequence; give --rows or --sequences");
+    result.rows = std::max(result.rows, result.sequences);
     return result;
   }
 
@@ -65,7 +75,7 @@ struct CommandLine {
   std::string size = "27b";
 };
 
-// A model of random weights and one sequence's buffers, with its recorded step.
+// A model of random weights and the sequences' buffers, with its recorded step.
 class Bench {
  public:
   Bench(const Options& options, bool profile);
@@ -113,8 +123,8 @@ Bench::Bench(const Options& options, bool profile) : options_(options) {
   x_ = arena.allocate(DType::kF32, {1, options_.rows, config_.hidden});
   qkv_ = arena.allocate(DType::kF32, {1, options_.rows, config_.qkv_width()});
   attended_ = arena.allocate(DType::kF32, {1, options_.rows, config_.q_width()});
-  logits_ = arena.allocate(DType::kF32, {1, 1, config_.vocab});
-  ids_ = arena.allocate(DType::kI32, {1, kRounds, 1});
+  logits_ = arena.allocate(DType::kF32, {1, options_.outputs(), config_.vocab});
+  ids_ = arena.allocate(DType::kI32, {1, kRounds, options_.outputs()});
 
   const TensorView table = weight(head, config_.vocab, config_.hidden);
   add(Op::kEmbed, {table}, {x_});
@@ -131,8 +141,10 @@ TensorView Bench::weight(DType dtype, uint32_t rows, uint32_t cols) {
 void Bench::add(Op op, const std::vector<TensorView>& weights, std::vector<TensorView> args) {
   OpSpec spec;
   spec.op = op;
-  spec.phase = options_.rows > 1 ? Phase::kPrefill : Phase::kDecode;
+  spec.phase = options_.is_prompt() ? Phase::kPrefill : Phase::kDecode;
   spec.max_rows = options_.rows;
+  spec.max_outputs = options_.outputs();
+  spec.max_sequences = options_.sequences;
   spec.config = &config_;
   for (const TensorView& view : weights) spec.weights.types[spec.weights.count++] = view.dtype;
   const Support support = backend_->supports(spec);
@@ -149,7 +161,7 @@ void Bench::add_layer() {
   const TensorView norm = weight(DType::kF32, 1, c.hidden);
   const TensorView head_norm = weight(DType::kF32, 1, c.head_dim);
   const auto q4 = [&](uint32_t rows, uint32_t cols) { return weight(DType::kQ4_0, rows, cols); };
-  const std::array<uint32_t, 3> dims = {c.kv_heads, capacity, c.head_dim};
+  const std::array<uint32_t, 3> dims = {c.kv_heads * options_.sequences, capacity, c.head_dim};
   Arena arena(memories_.emplace_back(2 * Arena::size_of(DType::kF16, dims), "the KV cache"));
   const TensorView k = arena.allocate(DType::kF16, dims), v = arena.allocate(DType::kF16, dims);
   const TensorView none{nullptr, 0, DType::kF16, {0, 0, 0}, {0, 0}};
@@ -162,10 +174,11 @@ void Bench::add_layer() {
 }
 
 double Bench::run(uint32_t rounds) {
-  *batch_.row_as<BatchHeader>(0) = {options_.rows, 1, 0, 0};
+  const bool prompt = options_.is_prompt();
+  *batch_.row_as<BatchHeader>(0) = {options_.rows, options_.outputs(), 0, 0};
   for (uint32_t i = 0; i < options_.rows; ++i)
-    *batch_.row_as<BatchRow>(1 + i) = {7 + i, 0, options_.position + i,
-                                       i == 0 ? options_.rows - 1 : 0};
+    *batch_.row_as<BatchRow>(1 + i) = {7 + i, prompt ? 0 : i, options_.position + (prompt ? i : 0),
+                                       prompt ? options_.rows - 1 : i};
   Import& import = memories_.front().import_for(*backend_);
   const auto start = std::chrono::steady_clock::now();
   import.acquire(Access::kRead, batch_.offset, batch_.size());
@@ -235,7 +248,7 @@ void run(const Options& options) {
              report.dispatches, report.barriers, report.command_buffers,
              static_cast<double>(bytes) * 1e-6);
   for (const uint32_t rounds : {1u, kRounds}) {
-    if (rounds > 1 && options.rows > 1) break;
+    if (rounds > 1 && options.is_prompt()) break;
     const double microseconds = median_of(bench, rounds);
     const double rate = static_cast<double>(bytes) / (microseconds * 1e-6);
     fmt::print("{} a submit: {:.1f} us, {:.1f} tok/s, {:.0f} GB/s", rounds, microseconds,

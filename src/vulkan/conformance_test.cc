@@ -25,6 +25,13 @@ Backend& backend_to_fill() {
   return *opened;
 }
 
+// As where dispatches wait for each other instead of barriers.
+Backend& chained_backend() {
+  static const std::unique_ptr<Backend> opened =
+      make_vulkan_backend({.device = "0", .validate = true, .tuning = "chained=1"});
+  return *opened;
+}
+
 // Programs for eight rows and more multiply as f16 (vulkan/matmul_tuning.h), and run_case() records
 // room for one row more than a case of so many has.
 constexpr uint32_t kTiledRows = 8 - 1;
@@ -66,6 +73,8 @@ void register_case(const char* suite, const Case& c, VulkanConformance::Opened o
 void register_cases() {
   for (const Case& c : all_cases()) {
     register_case("VulkanConformance", c, backend);
+    if (c.op == Op::kMatmul && c.rows < kTiledRows && c.width == 256)
+      register_case("VulkanConformanceChained", c, chained_backend);
     if (c.op == Op::kMatmul && c.rows >= kTiledRows && c.width >= 1024)
       register_case("VulkanConformanceInParts", c, backend_to_fill);
   }

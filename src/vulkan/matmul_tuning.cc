@@ -82,24 +82,6 @@ std::span<const MatmulTile> matmul_tiles(MatmulUnit unit) {
   return {};
 }
 
-// Memory is kept busy by many invocations with several loads in flight: as many lanes to a row as
-// leave at most a quarter of them idle at its end, two or three loads each, and two outputs, which
-// share what is read of x, where the device stays full.
-FewRowsShape choose_few_rows(uint32_t compute_units, uint32_t subgroup, uint32_t outputs,
-                             uint32_t groups) {
-  constexpr uint32_t kLeastLanes = 8;     // read one tile of weights
-  constexpr uint32_t kInvocations = 512;  // of a compute unit
-  FewRowsShape shape;
-  shape.lanes = subgroup;
-  while (shape.lanes > kLeastLanes && divide_up(groups, shape.lanes) * shape.lanes * 3 > groups * 4)
-    shape.lanes /= 2;
-  const uint32_t loads = divide_up(groups, shape.lanes);
-  shape.unroll = loads == 3 ? 3 : std::min(loads, 2u);
-  const uint64_t invocations = uint64_t{outputs} * shape.lanes / 2;
-  shape.outputs = invocations >= uint64_t{kInvocations} * compute_units ? 2 : 1;
-  return shape;
-}
-
 MatmulChoice choose_matmul(const VulkanDeviceInfo& info, uint32_t compute_units, MatmulUnit unit,
                            const MatmulShape& shape) {
   MatmulChoice best{matmul_tiles(unit).back(), 1};

@@ -34,19 +34,8 @@ struct MatmulChoice {
   uint32_t splits;  // of k
 };
 
-// The fewest rows for which a product in tiles beats matmul_few.comp.
+// The fewest rows for which a product in tiles beats matvec.comp.
 inline constexpr uint32_t kMatmulMinRows = 8;
-
-// How matmul_few.comp is laid out over invocations.
-struct FewRowsShape {
-  uint32_t lanes = 1;    // invocations that share a row of weights
-  uint32_t unroll = 1;   // groups of 32 weights an invocation loads at a time
-  uint32_t outputs = 1;  // of an invocation
-};
-
-// For rows of `groups` * 32 weights.
-FewRowsShape choose_few_rows(uint32_t compute_units, uint32_t subgroup, uint32_t outputs,
-                             uint32_t groups);
 
 // The fastest unit the device has; float weights cannot take kDot.
 MatmulUnit best_unit(const VulkanDeviceInfo& info, bool float_weights);

@@ -23,6 +23,9 @@ namespace tandem::vulkan {
 struct Rows {
   VkDeviceAddress address = 0;
   uint32_t stride = 0;  // elements
+
+  // Whether shaders may read each row in quads.
+  bool aligned() const { return address % 16 == 0 && stride % 4 == 0; }
 };
 
 // A sum that is still to be made: stream += y / rms(y) * weight.

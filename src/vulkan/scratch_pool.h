@@ -19,11 +19,12 @@ enum class Scratch : uint8_t {
   kNormed,
   kAttention,
   kTopK,
+  kPrepared,
   kMatmulX,
   kMatmulScale,
   kMatmulSplits,
 };
-inline constexpr size_t kScratchCount = 10;
+inline constexpr size_t kScratchCount = 11;
 
 struct ScratchPiece {
   VkDeviceAddress address = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <limits>
 
@@ -34,6 +35,10 @@ constexpr std::array kRows = {
          .matvec_unroll = 2,
          .matvec_pair_unroll = 2,
          .matvec_splits = 16,
+         .few_workgroup = 64,
+         .few_per_unit = 2,
+         .few_registers = 80,
+         .few_staged = 16384,
          .attention_workgroup = 64,
          .attention_heads = 4,
          .attention_lanes = 32,
@@ -57,6 +62,10 @@ constexpr std::array kRows = {
          .matvec_unroll = 2,
          .matvec_pair_unroll = 2,
          .matvec_splits = 16,
+         .few_workgroup = 256,
+         .few_per_unit = 2,
+         .few_registers = 64,
+         .few_staged = 16384,
          .attention_workgroup = 128,
          .attention_heads = 4,
          .attention_lanes = 32,
@@ -80,6 +89,10 @@ constexpr std::array kRows = {
          .matvec_unroll = 3,
          .matvec_pair_unroll = 1,
          .matvec_splits = 16,
+         .few_workgroup = 512,
+         .few_per_unit = 1,
+         .few_registers = 100,
+         .few_staged = 49152,
          .attention_workgroup = 256,
          .attention_heads = 1,
          .attention_lanes = 16,
@@ -103,6 +116,10 @@ constexpr std::array kRows = {
          .matvec_unroll = 2,
          .matvec_pair_unroll = 2,
          .matvec_splits = 16,
+         .few_workgroup = 128,
+         .few_per_unit = 2,
+         .few_registers = 64,
+         .few_staged = 16384,
          .attention_workgroup = 128,
          .attention_heads = 4,
          .attention_lanes = 32,
@@ -127,32 +144,60 @@ DeviceClass class_of(const VulkanDeviceInfo& info) {
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-// A layout and how many groups its busiest invocation loads.
+constexpr uint32_t kMostColumns = 4;
+
+// A layout, how many groups of weights its busiest invocation loads, and how long that takes.
 struct Candidate {
   MatvecShape shape;
   uint64_t loads = std::numeric_limits<uint64_t>::max();
+  uint64_t time = std::numeric_limits<uint64_t>::max();
 };
 
-// Tries all layouts and takes the one in which the busiest invocation loads the fewest groups;
-// among equals the one with fewer splits, then more loads in flight, then longer runs.
+// In instructions of 32 invocations times 10, for `loads` groups of weights in runs of `rows`: a
+// group is loaded and unpacked, and multiplied by each row of x, whose groups are loaded once a
+// run.
+uint64_t estimated_time(uint64_t loads, uint32_t rows, uint32_t together) {
+  constexpr uint64_t kLoad = 6, kMultiply = 1, kLoadX = 2;
+  return loads * (kLoad + kMultiply * together) + loads / rows * kLoadX * together;
+}
+
+// Whether an invocation has registers for two chunks of its weights, a group of x and its sums.
+bool has_registers(const Tuning& tuning, const MatvecSize& size, uint32_t rows, uint32_t unroll) {
+  constexpr uint32_t kGroupOfX = 10;
+  const uint32_t needed =
+      2 * rows * unroll * size.group_words + std::bit_ceil(rows * size.together) + kGroupOfX;
+  return size.together == 1 || needed <= tuning.few_registers;
+}
+
+// Tries all layouts and takes the one that is done first; among equals the one with fewer splits,
+// then more loads in flight, then longer runs, then more columns.
 Candidate best_layout(const Tuning& tuning, uint32_t workgroup, uint32_t subgroup,
                       const MatvecSize& size, uint32_t workgroups) {
   constexpr uint32_t kLeastLanes = 4;
-  constexpr uint32_t kMostPartials = 1024;  // outputs times splits of a workgroup
+  const bool few = size.together > 1;
+  const uint32_t most_partials = few ? 2048 : 1024;  // outputs times splits of a workgroup
   const uint32_t subgroups = std::max(1u, workgroup / subgroup);
   const uint32_t count = divide_up(size.outputs, workgroups);
-  const uint32_t most_unroll = size.pairs ? tuning.matvec_pair_unroll : tuning.matvec_unroll;
+  const uint32_t pair = size.pairs ? 2 : 1;
+  const uint32_t most_unroll =
+      size.pairs && !few ? tuning.matvec_pair_unroll : tuning.matvec_unroll;
   Candidate best;
   for (uint32_t splits = 1; splits <= tuning.matvec_splits; ++splits)
     for (uint32_t unroll = most_unroll; unroll >= 1; --unroll)
-      for (uint32_t lanes = subgroup; lanes >= std::min(kLeastLanes, subgroup); lanes /= 2) {
-        const uint32_t chunks = divide_up(size.groups, lanes * unroll);
-        if (splits > chunks || (splits > 1 && count * splits > kMostPartials)) continue;
-        const uint32_t units = divide_up(count, subgroup / lanes) * splits;
-        const uint64_t loads = uint64_t{divide_up(units, subgroups)} * divide_up(chunks, splits) *
-                               unroll * (size.pairs ? 2 : 1);
-        if (loads < best.loads) best = {{workgroup, lanes, unroll, splits}, loads};
-      }
+      for (uint32_t lanes = subgroup; lanes >= std::min(kLeastLanes, subgroup); lanes /= 2)
+        for (uint32_t columns = few ? kMostColumns : 1; columns >= 1; columns /= 2) {
+          const uint32_t chunks = divide_up(size.groups, lanes * unroll);
+          const uint32_t rows = columns * pair;
+          const bool least = unroll == 1 && columns == 1;
+          if (splits > chunks || (splits > 1 && count * splits * size.together > most_partials) ||
+              (!least && !has_registers(tuning, size, rows, unroll)))
+            continue;
+          const uint32_t units = divide_up(count, subgroup / lanes * columns) * splits;
+          const uint64_t loads =
+              uint64_t{divide_up(units, subgroups)} * divide_up(chunks, splits) * unroll * rows;
+          const uint64_t time = estimated_time(loads, rows, size.together);
+          if (time < best.time) best = {{workgroup, lanes, unroll, splits, columns}, loads, time};
+        }
   return best;
 }
 
@@ -176,6 +221,8 @@ Tuning tuning_for(const VulkanDeviceInfo& info) {
 // dispatches have room beside it.
 MatvecShape choose_shape(const Tuning& tuning, uint32_t subgroup, const MatvecSize& size,
                          uint32_t workgroups) {
+  if (size.together > 1)
+    return best_layout(tuning, tuning.few_workgroup, subgroup, size, workgroups).shape;
   for (uint32_t workgroup = tuning.matvec_least;; workgroup *= 2) {
     const Candidate best = best_layout(tuning, workgroup, subgroup, size, workgroups);
     if (workgroup >= tuning.matvec_workgroup || best.loads <= tuning.matvec_loads)
@@ -196,6 +243,10 @@ void override_tuning(Tuning& tuning, std::string_view text) {
       Field{"matvec_unroll", &Tuning::matvec_unroll},
       Field{"matvec_pair_unroll", &Tuning::matvec_pair_unroll},
       Field{"matvec_splits", &Tuning::matvec_splits},
+      Field{"few_workgroup", &Tuning::few_workgroup},
+      Field{"few_per_unit", &Tuning::few_per_unit},
+      Field{"few_registers", &Tuning::few_registers},
+      Field{"few_staged", &Tuning::few_staged},
       Field{"attention_workgroup", &Tuning::attention_workgroup},
       Field{"attention_heads", &Tuning::attention_heads},
       Field{"attention_lanes", &Tuning::attention_lanes},

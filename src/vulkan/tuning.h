@@ -19,6 +19,10 @@ struct Tuning {
   uint32_t matvec_unroll;          // at most
   uint32_t matvec_pair_unroll;     // the same for gate and up, which load two groups at a time
   uint32_t matvec_splits;          // at most
+  uint32_t few_workgroup;          // as matvec_workgroup, where several rows of x share weights
+  uint32_t few_per_unit;           // the same for matvec_per_unit
+  uint32_t few_registers;          // of an invocation, for weights, a group of x and sums
+  uint32_t few_staged;             // bytes of x in shared memory, at most; larger ones stay outside
   uint32_t attention_workgroup;    // invocations
   uint32_t attention_heads;        // query heads of one KV head that a workgroup does, at most
   uint32_t attention_lanes;        // invocations that share a position, at most
@@ -48,11 +52,15 @@ uint32_t compute_units(const VulkanDeviceInfo& info);
 struct MatvecShape {
   uint32_t workgroup = 1;  // invocations
   uint32_t lanes = 1, unroll = 1, splits = 1;
+  uint32_t columns = 1;  // outputs an invocation works on at a time
 };
-// What a mat-vec multiplies: `outputs` rows of `groups` * 32 weights, or pairs of rows.
+// What a mat-vec multiplies: `outputs` rows of `groups` * 32 weights, or pairs of rows, with
+// `together` rows of x.
 struct MatvecSize {
   uint32_t outputs = 0, groups = 0;
   bool pairs = false;
+  uint32_t together = 1;
+  uint32_t group_words = 0;  // registers that 32 weights take
 };
 MatvecShape choose_shape(const Tuning& tuning, uint32_t subgroup, const MatvecSize& size,
                          uint32_t workgroups);

@@ -227,10 +227,11 @@ std::vector<VkCommandBuffer> VulkanBackend::record_round(VulkanProgram& program,
   return round;
 }
 
-// Only single rows are chained: a grid over rows would have workgroups that never count.
+// Products in tiles do not wait by themselves, and take so long that barriers cost little.
 bool VulkanBackend::can_chain(std::span<const Step> steps) const {
-  return context_.tuning.chained && std::all_of(steps.begin(), steps.end(), [](const Step& step) {
-           return static_cast<const VulkanKernel&>(*step.kernel).spec.max_rows == 1;
+  return context_.tuning.chained && std::all_of(steps.begin(), steps.end(), [&](const Step& step) {
+           return static_cast<const VulkanKernel&>(*step.kernel).spec.max_rows <
+                  context_.matmul_min_rows;
          });
 }
 

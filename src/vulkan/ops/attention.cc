@@ -1,4 +1,5 @@
-// The attention core: QK-norm, RoPE, KV write and attention, in one dispatch for single rows.
+// The attention core: QK-norm, RoPE, KV write and attention, in one dispatch for a row of each
+// sequence.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
@@ -112,7 +113,8 @@ void dispatch_write(ProgramBuilder& builder, const Node& node, uint32_t mode,
 // Attends in as many parts as fill the device.
 void dispatch_attend(ProgramBuilder& builder, const Node& node, uint32_t mode,
                      AttentionDecodeParams push) {
-  if (use_attention_prefill(builder, node)) return attend_many(builder, node, mode, push);
+  if (mode != kModeFused && use_attention_prefill(builder, node))
+    return attend_many(builder, node, mode, push);
   Context& context = builder.context();
   const LayerConfig& config = *node.spec.config;
   const uint32_t max_rows = node.spec.max_rows;
@@ -142,7 +144,8 @@ uint32_t cache_kind(DType dtype) {
 // Arguments: out, k, v, k_scale, v_scale, qkv.
 void record_attention_core(ProgramBuilder& builder, const Node& node) {
   const AttentionDecodeParams push = common_params(builder, node, {5, 1, 0});
-  if (node.spec.max_rows == 1) return dispatch_attend(builder, node, kModeFused, push);
+  if (node.spec.max_rows == 1 || node.spec.phase == Phase::kDecode)
+    return dispatch_attend(builder, node, kModeFused, push);
   // Rows of one sequence attend to each other, so all are written first.
   dispatch_write(builder, node, kModeWrite, push);
   dispatch_attend(builder, node, kModeAttend, push);

@@ -47,7 +47,7 @@ void record_ffn(ProgramBuilder& builder, const Node& node) {
   const std::span<const Matrix> gate_up = w.parts(1, 2), down = w.parts(3);
   MatvecInput input;
   input.max_rows = node.spec.max_rows;
-  if (use_matmul(first, gate_up) && use_matmul(input, down)) {
+  if (use_tiles(builder, first, gate_up) && use_tiles(builder, input, down)) {
     // Tiles gate as they read: the hidden layer itself is never written.
     input.gated = true;
     const size_t size = matmul_size(builder, first, gate_up);

@@ -16,35 +16,25 @@ constexpr uint32_t kMatrixSize = 16;  // see best_unit()
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-bool aligned(Rows rows) { return rows.address % 16 == 0 && rows.stride % 4 == 0; }
-
 // What multiplies, the stem of its shader's name, and the form of x it reads.
 struct Method {
-  enum Kind : uint8_t { kFewRows, kTiles } kind = kTiles;
-  MatmulUnit unit = MatmulUnit::kPlain;  // of kTiles
+  MatmulUnit unit;
   std::string_view module;
-  uint32_t target = kTargetF16;
+  uint32_t target;
 };
 
-Method method_for(ProgramBuilder& builder, DType dtype, uint32_t max_rows) {
-  const Context& context = builder.context();
+Method method_for(const Context& context, DType dtype) {
   const bool quantised = is_quantized(dtype);
-  if (max_rows < context.matmul_min_rows)
-    return {Method::kFewRows, {}, "matmul_few", quantised ? kTargetQ8 : kTargetF32};
   const MatmulUnit best = best_unit(context.device.info(), !quantised);
   switch (std::min(best, context.matmul_limit)) {
-    case MatmulUnit::kCooperative:
-      return {Method::kTiles, MatmulUnit::kCooperative, "matmul_coop", kTargetF16};
+    case MatmulUnit::kCooperative: return {MatmulUnit::kCooperative, "matmul_coop", kTargetF16};
     case MatmulUnit::kDot:
-      if (quantised) return {Method::kTiles, MatmulUnit::kDot, "matmul_dot", kTargetQ8};
+      if (quantised) return {MatmulUnit::kDot, "matmul_dot", kTargetQ8};
       break;
     case MatmulUnit::kPlain: break;
   }
-  return {Method::kTiles, MatmulUnit::kPlain, "matmul", kTargetF16};
+  return {MatmulUnit::kPlain, "matmul", kTargetF16};
 }
-
-// Rows that matmul_few.comp multiplies at once: each takes registers.
-uint32_t few_rows_together(uint32_t max_rows) { return std::min(max_rows, 8u); }
 
 uint32_t source_of(const MatvecInput& input) {
   if (input.gated) return kSourceGeglu;
@@ -58,7 +48,7 @@ struct Prepared {
 };
 
 size_t row_size(uint32_t target, uint32_t width) {
-  return size_t{width} * (target == kTargetQ8 ? 1 : target == kTargetF16 ? 2 : 4);
+  return size_t{width} * (target == kTargetQ8 ? 1 : 2);
 }
 size_t row_scale_size(uint32_t target, uint32_t width) {
   return target == kTargetQ8 ? width / kGroup * 8 : 4;
@@ -66,8 +56,7 @@ size_t row_scale_size(uint32_t target, uint32_t width) {
 
 Prepared prepare_rows(ProgramBuilder& builder, const MatvecInput& input, const Method& method,
                       uint32_t width) {
-  const uint32_t tile = method.kind == Method::kTiles ? matmul_tiles(method.unit)[0].m
-                                                      : few_rows_together(input.max_rows);
+  const uint32_t tile = matmul_tiles(method.unit)[0].m;
   const size_t rows = size_t{divide_up(input.max_rows, tile)} * tile;
   const Prepared prepared = {
       builder.scratch(Scratch::kMatmulX, rows * row_size(method.target, width)),
@@ -134,7 +123,7 @@ void reduce_splits(ProgramBuilder& builder, const MatvecInput& input, const Matm
                    {"reduce", uint64_t{4} * (splits + 1) * outputs * input.max_rows, 0});
 }
 
-// A product of matrices of one type as both kinds of shader take it.
+// A product of matrices of one type.
 struct Product {
   const Method& method;
   std::span<const Matrix> matrices;
@@ -173,27 +162,6 @@ Product product_of(ProgramBuilder& builder, const MatvecInput& input, const Meth
   return product;
 }
 
-void dispatch_few_rows(ProgramBuilder& builder, const MatvecInput& input, const Product& product) {
-  constexpr uint32_t kWorkgroup = 128;
-  const Context& context = builder.context();
-  const uint32_t rows = few_rows_together(input.max_rows);
-  const FewRowsShape shape = choose_few_rows(context.units(), context.subgroup(), product.outputs(),
-                                             product.push.k / kGroup);
-  const uint32_t tile = kWorkgroup / shape.lanes * shape.outputs;
-  const Pipeline& pipeline = builder.pipeline(product.module(),
-                                              {{kSpecWorkgroup, kWorkgroup},
-                                               {kSpecTileM, rows},
-                                               {kSpecTileN, tile},
-                                               {kSpecPartN, shape.outputs},
-                                               {kSpecFewLanes, shape.lanes},
-                                               {kSpecFewUnroll, shape.unroll},
-                                               {kSpecRowKind, prepared_kind(input.row_kind)}},
-                                              sizeof product.push);
-  builder.dispatch(pipeline, product.push,
-                   {divide_up(input.max_rows, rows), divide_up(product.outputs(), tile), 1},
-                   product.cost);
-}
-
 MatmulChoice choose_tiles(const Context& context, MatmulUnit unit, const MatmulShape& shape) {
   return choose_matmul(context.device.info(), context.units(), unit, shape);
 }
@@ -224,8 +192,9 @@ void dispatch_tiles(ProgramBuilder& builder, const MatvecInput& input, const Pro
 
 }  // namespace
 
-bool use_matmul(const MatvecInput& input, std::span<const Matrix> matrices) {
-  if (input.max_rows == 1 || !aligned(input.x)) return false;
+bool use_tiles(ProgramBuilder& builder, const MatvecInput& input,
+               std::span<const Matrix> matrices) {
+  if (input.max_rows < builder.context().matmul_min_rows || !input.x.aligned()) return false;
   return std::all_of(matrices.begin(), matrices.end(), [](const Matrix& m) {
     return m.dtype != DType::kF32 && m.cols % kGroup == 0;
   });
@@ -236,13 +205,10 @@ void matmul(ProgramBuilder& builder, std::string_view label, const MatvecInput& 
   while (!matrices.empty()) {
     const size_t count = matrices_together(matrices);
     const std::span<const Matrix> together = matrices.first(count);
-    const Method method = method_for(builder, together[0].dtype, input.max_rows);
+    const Method method = method_for(builder.context(), together[0].dtype);
     Product product = product_of(builder, input, method, together, target);
     product.cost.label = label;
-    if (method.kind == Method::kFewRows)
-      dispatch_few_rows(builder, input, product);
-    else
-      dispatch_tiles(builder, input, product, size);
+    dispatch_tiles(builder, input, product, size);
     for (const Matrix& m : together) target.address += m.rows * sizeof(float);
     matrices = matrices.subspan(count);
   }
@@ -252,9 +218,9 @@ size_t matmul_size(ProgramBuilder& builder, const MatvecInput& input,
                    std::span<const Matrix> matrices) {
   uint32_t outputs = 0;
   for (const Matrix& m : matrices) outputs += m.rows;
-  const Method method = method_for(builder, matrices[0].dtype, input.max_rows);
+  const Method method = method_for(builder.context(), matrices[0].dtype);
   // Several dispatches lay their outputs side by side, with gaps in each one's.
-  const bool cut = method.kind == Method::kTiles && matrices_together(matrices) == matrices.size();
+  const bool cut = matrices_together(matrices) == matrices.size();
   const uint32_t splits = cut ? choose_tiles(builder.context(), method.unit,
                                              {input.max_rows, outputs, matrices[0].cols})
                                     .splits

@@ -1,5 +1,4 @@
-// Matrix times several rows: a few at once, see matmul_few.comp, or many in tiles, see matmul.comp,
-// matmul_dot.comp, matmul_coop.comp.
+// Matrix times many rows, in tiles: see matmul.comp, matmul_dot.comp, matmul_coop.comp.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,8 +9,8 @@
 
 namespace tandem::vulkan {
 
-// Whether there are several rows, and lie in memory as these shaders read them.
-bool use_matmul(const MatvecInput& input, std::span<const Matrix> matrices);
+// Whether there are enough rows, and lie in memory as these shaders read them.
+bool use_tiles(ProgramBuilder& builder, const MatvecInput& input, std::span<const Matrix> matrices);
 
 // As matvec(). Partial products, where the inner dimension is cut, need memory of their own unless
 // `target` is `size` bytes long, as matmul_size() says; it then begins with the products

@@ -11,6 +11,7 @@ namespace tandem::vulkan {
 namespace {
 
 constexpr uint32_t kGroup = 32;
+constexpr size_t kReduceMemory = 2048;  // subgroup_sums of prepare_x.glsl, at most
 
 bool is_float(DType dtype) { return !is_quantized(dtype); }
 
@@ -60,6 +61,81 @@ uint32_t prologue_of(const MatvecInput& input) {
   return input.add ? kPrologueAddNorm : kPrologueNorm;
 }
 
+// Whether there are several rows that prepare.comp can read.
+bool has_few_rows(const MatvecInput& input, const Matrix& matrix) {
+  return input.max_rows > 1 && input.x.aligned() && matrix.cols % kGroup == 0;
+}
+
+// The rows as several are multiplied together, made in a dispatch of their own.
+MatvecInput prepare(ProgramBuilder& builder, const MatvecInput& input, const Matrix& matrix) {
+  constexpr uint32_t kMostTogether = 8;  // each takes registers
+  const bool as_floats = is_float(matrix.dtype);
+  const uint32_t groups = matrix.cols / kGroup;
+  MatvecInput ready;
+  ready.max_rows = input.max_rows;
+  ready.row_kind = input.row_kind == kRowsAll ? kRowsAll : kRowsOutputs;
+  ready.together = std::min(input.max_rows, kMostTogether);
+  const uint32_t rows = divide_up(input.max_rows, ready.together) * ready.together;
+  ready.x.stride = as_floats ? matrix.cols : divide_up(groups * kPreparedGroupBytes, 16) * 4;
+  ready.x.address =
+      builder.scratch(Scratch::kPrepared, size_t{rows} * ready.x.stride * sizeof(float));
+  const PrepareParams push{.batch = builder.batch(),
+                           .x = input.x.address,
+                           .add = input.add ? input.add->y : 0,
+                           .add_norm = input.add ? input.add->weight : 0,
+                           .norm = input.norm,
+                           .x_target = input.sum.address,
+                           .target = ready.x.address,
+                           .x_stride = input.x.stride,
+                           .target_stride = ready.x.stride,
+                           .epsilon = input.epsilon,
+                           .reserved = 0,
+                           .chain = {}};
+  const uint32_t workgroup = builder.context().tuning.norm_workgroup;
+  const uint32_t parts = divide_up(groups * 4, workgroup);  // invocations take eight elements
+  const bool whole = input.norm != 0;
+  const Pipeline& pipeline = builder.pipeline("prepare",
+                                              {{kSpecWorkgroup, workgroup},
+                                               {kSpecGroups, groups},
+                                               {kSpecPrologue, prologue_of(input)},
+                                               {kSpecAsFloats, as_floats ? 1u : 0u},
+                                               {kSpecQuads, whole ? 2 * parts : 2},
+                                               {kSpecRowKind, input.row_kind},
+                                               {kSpecChained, builder.chained() ? 1u : 0u}},
+                                              sizeof push);
+  builder.dispatch(pipeline, push, {whole ? 1 : parts, input.max_rows, 1},
+                   {"prepare", uint64_t{5} * matrix.cols * input.max_rows, 0});
+  return ready;
+}
+
+// What precedes the product with matrices of one type, where it takes dispatches of its own.
+MatvecInput made_ready(ProgramBuilder& builder, const MatvecInput& input, const Matrix& matrix) {
+  if (has_few_rows(input, matrix)) return prepare(builder, input, matrix);
+  return is_float(matrix.dtype) ? materialize(builder, input, matrix.cols) : input;
+}
+
+// Registers that 32 weights take: the Block of dequant_*.glsl.
+uint32_t group_words(DType dtype) {
+  switch (dtype) {
+    case DType::kQ4_0: return 5;
+    case DType::kQ6K: return 8;
+    case DType::kQ4K:
+    case DType::kQ8_0: return 9;
+    case DType::kF32: return 32;
+    default: return 16;
+  }
+}
+
+// Whether x is in shared memory beside `partials` floats: where the shader makes it there itself,
+// or where it fits.
+bool is_staged(const Context& context, const MatvecInput& input, uint32_t groups,
+               uint32_t partials) {
+  if (input.together == 1) return true;
+  const size_t size = size_t{input.together} * groups * kPreparedGroupBytes;
+  return size <= context.tuning.few_staged && size + partials * sizeof(float) + kReduceMemory <=
+                                                  context.device.info().shared_memory_size;
+}
+
 // One dispatch over matrices of one type; two with `pairs` are gate and up.
 void dispatch_matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
                      std::span<const Matrix> matrices, bool pairs, Rows target) {
@@ -92,29 +168,37 @@ void dispatch_matvec(ProgramBuilder& builder, std::string_view label, const Matv
     push.n_end[i] = outputs;
   }
   const uint32_t groups = divide_up(first.cols, kGroup);
-  const uint32_t grid = std::min(context.units() * tuning.matvec_per_unit, outputs);
+  const uint32_t per_unit = input.together > 1 ? tuning.few_per_unit : tuning.matvec_per_unit;
+  const uint32_t grid = std::min(context.units() * per_unit, outputs);
   const MatvecShape shape =
-      choose_shape(tuning, context.subgroup(), {outputs, groups, pairs}, grid);
-  const uint32_t partials =
-      shape.splits == 1 ? 1 : divide_up(outputs, grid) * shape.splits * (pairs ? 2 : 1);
-  const bool staged = !is_float(first.dtype);
-  const Pipeline& pipeline =
-      builder.pipeline(fmt::format("matvec_{}", dtype_name(first.dtype)),
-                       {{kSpecWorkgroup, shape.workgroup},
-                        {kSpecGroups, groups},
-                        {kSpecPrologue, prologue_of(input)},
-                        {kSpecPairs, pairs ? 1u : 0u},
-                        {kSpecLanes, shape.lanes},
-                        {kSpecUnroll, shape.unroll},
-                        {kSpecSplits, shape.splits},
-                        {kSpecQuads, staged ? 2 * divide_up(groups * 4, shape.workgroup) : 2},
-                        {kSpecPartials, partials},
-                        {kSpecRowKind, input.row_kind},
-                        {kSpecRun, outputs / grid},
-                        {kSpecLongerRuns, outputs % grid},
-                        {kSpecChained, builder.chained() ? 1u : 0u}},
-                       sizeof push);
-  builder.dispatch(pipeline, push, {grid, input.max_rows, 1},
+      choose_shape(tuning, context.subgroup(),
+                   {outputs, groups, pairs, input.together, group_words(first.dtype)}, grid);
+  const uint32_t partials = shape.splits == 1 ? 1
+                                              : divide_up(outputs, grid) * shape.splits *
+                                                    (pairs ? 2 : 1) * input.together;
+  const bool quantised = !is_float(first.dtype);
+  const bool staged = quantised && is_staged(context, input, groups, partials);
+  const bool ready = input.together > 1;
+  const Pipeline& pipeline = builder.pipeline(
+      fmt::format("matvec_{}", dtype_name(first.dtype)),
+      {{kSpecWorkgroup, shape.workgroup},
+       {kSpecGroups, groups},
+       {kSpecPrologue, ready ? kPrologueReady : prologue_of(input)},
+       {kSpecPairs, pairs ? 1u : 0u},
+       {kSpecLanes, shape.lanes},
+       {kSpecUnroll, shape.unroll},
+       {kSpecSplits, shape.splits},
+       {kSpecQuads, quantised && !ready ? 2 * divide_up(groups * 4, shape.workgroup) : 2},
+       {kSpecPartials, partials},
+       {kSpecRowKind, input.row_kind},
+       {kSpecRun, outputs / grid},
+       {kSpecLongerRuns, outputs % grid},
+       {kSpecTogether, input.together},
+       {kSpecColumns, shape.columns},
+       {kSpecStaged, staged ? 1u : 0u},
+       {kSpecChained, builder.chained() ? 1u : 0u}},
+      sizeof push);
+  builder.dispatch(pipeline, push, {grid, divide_up(input.max_rows, input.together), 1},
                    {label, bytes, 2 * uint64_t{input.max_rows} * outputs * first.cols});
 }
 
@@ -143,11 +227,13 @@ size_t matrices_together(std::span<const Matrix> matrices) {
 
 void matvec(ProgramBuilder& builder, std::string_view label, const MatvecInput& input,
             std::span<const Matrix> matrices, Rows target) {
-  if (use_matmul(input, matrices)) return matmul(builder, label, input, matrices, target);
-  const bool any_float = std::any_of(matrices.begin(), matrices.end(),
-                                     [](const Matrix& m) { return is_float(m.dtype); });
-  const MatvecInput ready = any_float ? materialize(builder, input, matrices[0].cols) : input;
+  if (use_tiles(builder, input, matrices)) return matmul(builder, label, input, matrices, target);
+  std::optional<bool> made_for_floats;
+  MatvecInput ready;
   while (!matrices.empty()) {
+    const Matrix& first = matrices[0];
+    if (made_for_floats != is_float(first.dtype)) ready = made_ready(builder, input, first);
+    made_for_floats = is_float(first.dtype);
     const size_t count = matrices_together(matrices);
     dispatch_matvec(builder, label, ready, matrices.first(count), false, target);
     for (const Matrix& m : matrices.first(count)) target.address += m.rows * sizeof(float);
@@ -159,7 +245,7 @@ void matvec_geglu(ProgramBuilder& builder, const MatvecInput& input,
                   std::span<const Matrix> gate_up, Rows target) {
   const Matrix& gate = gate_up[0];
   if (gate_up.size() == 2 && gate.dtype == gate_up[1].dtype) {
-    const MatvecInput ready = is_float(gate.dtype) ? materialize(builder, input, gate.cols) : input;
+    const MatvecInput ready = made_ready(builder, input, gate);
     dispatch_matvec(builder, "gate_up", ready, gate_up, true, target);
     return;
   }

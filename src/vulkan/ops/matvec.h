@@ -1,4 +1,4 @@
-// Matrix times vector with a fused beginning: see matvec.comp.
+// Matrix times vector with a fused beginning, or times the vectors of a few rows: see matvec.comp.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,6 +19,8 @@ struct MatvecInput {
   std::optional<PendingAdd> add;  // made first; the sum goes to `sum`
   Rows sum;
   bool gated = false;  // x holds gate and up side by side; gelu_tanh(gate) * up is meant
+  uint32_t together =
+      1;  // more: x is as prepare.comp left it, and weights are read once for so many
 };
 
 // The residual stream of `home`, normed, with what is pending on it: the sum moves the stream.

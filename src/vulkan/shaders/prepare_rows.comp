@@ -1,5 +1,5 @@
-// Makes the rows that a matrix product reads: norm, copy or gated GELU of f32 rows, to scaled f16,
-// int8 or f32. A sum that is still to be made into the rows comes first. One workgroup per row.
+// Makes the rows that a product in tiles reads: norm, copy or gated GELU of f32 rows, to scaled f16 or
+// int8. A sum that is still to be made into the rows comes first. One workgroup per row.
 // SPDX-License-Identifier: Apache-2.0
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -104,12 +104,6 @@ void write_q8(uint row, QuadArray x, float inverse_rms) {
   }
 }
 
-void write_f32(uint row, QuadArray x, float inverse_rms) {
-  QuadArray y = QuadArray(p.y + 4 * uint64_t(row) * p.width);
-  for (uint i = gl_LocalInvocationIndex; i < p.width / 4; i += kWorkgroup)
-    y.at[i] = source(x, i, inverse_rms);
-}
-
 void main() {
   const uint row = gl_WorkGroupID.x;
   Batch batch = Batch(p.batch);
@@ -129,8 +123,6 @@ void main() {
   }
   if (kTarget == kTargetF16)
     write_f16(row, x, inverse_rms);
-  else if (kTarget == kTargetQ8)
-    write_q8(row, x, inverse_rms);
   else
-    write_f32(row, x, inverse_rms);
+    write_q8(row, x, inverse_rms);
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const uint kTileBytes = 144;
+const bool kTwoScales = false;
 
 struct Block {
   uvec4 nibbles;

@@ -95,6 +95,18 @@ struct GegluParams {
   uint width, gu_stride, h_stride;
 };
 
+// prepare.comp: target[row] = x[row] as matvec.comp reads it, made of x by the same prologue.
+struct PrepareParams {
+  uint64_t batch;
+  uint64_t x, add, add_norm, norm, x_target;  // as in MatvecParams
+  uint64_t target;                            // [rows, target_stride]
+  uint x_stride, target_stride;
+  float epsilon;
+  uint reserved;  // C++ sizes are multiples of 8
+  Chain chain;
+};
+TANDEM_CONSTANT kSpecAsFloats = 3;  // 1: target is f32, not int8
+
 // matvec.comp: out[row] = w * prologue(x[row]), for up to three matrices of one format whose
 // outputs lie side by side, or for gate and up whose outputs become gelu_tanh(gate) * up.
 struct MatvecParams {
@@ -123,12 +135,19 @@ TANDEM_CONSTANT kSpecPartials = 8;  // floats of shared memory for splits
 TANDEM_CONSTANT kSpecRowKind = 9;
 TANDEM_CONSTANT kSpecRun = 10;         // outputs of a workgroup; one more ..
 TANDEM_CONSTANT kSpecLongerRuns = 11;  // .. in so many workgroups, the first
+TANDEM_CONSTANT kSpecTogether = 12;    // rows of x that a workgroup multiplies
+TANDEM_CONSTANT kSpecColumns = 13;     // outputs of an invocation at a time: a power of two
+TANDEM_CONSTANT kSpecStaged = 14;      // 1: x is in shared memory
 TANDEM_CONSTANT kRowsAll = 0;
 TANDEM_CONSTANT kRowsGathered = 1;  // row i works on row output_row[i] of x, for each output
 TANDEM_CONSTANT kRowsOutputs = 2;   // row i works on row i of x, for each output
 TANDEM_CONSTANT kPrologueCopy = 0;
 TANDEM_CONSTANT kPrologueNorm = 1;
 TANDEM_CONSTANT kPrologueAddNorm = 2;
+TANDEM_CONSTANT kPrologueReady = 3;  // x is as prepare.comp left it
+// Of a row that prepare.comp left as int8: for each group of 32 its elements 0-15, then for each
+// its elements 16-31, then for each two floats: the scale, and the scale times the sum of the int8.
+TANDEM_CONSTANT kPreparedGroupBytes = 40;
 
 // attention_decode.comp: QK-norm, RoPE, KV write and attention, split over the KV length.
 struct AttentionDecodeParams {

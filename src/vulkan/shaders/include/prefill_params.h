@@ -20,7 +20,6 @@ TANDEM_CONSTANT kSourceGeglu = 2;    // gelu_tanh(x[0, n)) * x[n, 2n)
 TANDEM_CONSTANT kSourceAddNorm = 3;  // sum / rms(sum) * w, sum = x + add / rms(add) * add_norm
 TANDEM_CONSTANT kTargetF16 = 0;      // y * scale = row, f16, scale a power of two per row
 TANDEM_CONSTANT kTargetQ8 = 1;       // int8 y, per 32 elements a scale and the scaled sum
-TANDEM_CONSTANT kTargetF32 = 2;      // y = row, without scale
 
 struct PrepareRowsParams {
   uint64_t batch;
@@ -34,8 +33,8 @@ struct PrepareRowsParams {
   uint reserved;  // C++ sizes are multiples of 8
 };
 
-// matmul.comp, matmul_coop.comp, matmul_dot.comp, matmul_few.comp: y[rows, sum of n] = x[rows, k] *
-// w[n, k], for up to three matrices of one format whose outputs lie side by side.
+// matmul.comp, matmul_coop.comp, matmul_dot.comp: y[rows, sum of n] = x[rows, k] * w[n, k], for up
+// to three matrices of one format whose outputs lie side by side.
 struct MatmulParams {
   uint64_t batch;
   uint64_t x;  // as prepare_rows.comp writes it, [rows, k]
@@ -46,7 +45,7 @@ struct MatmulParams {
   uint k;
   uint row_size;  // bytes of a row of w
   uint y_stride;
-  uint k_split;     // k of one split: a multiple of the k tile; not of matmul_few.comp
+  uint k_split;     // k of one split: a multiple of the k tile
   uint split_size;  // elements of y between splits
 };
 
@@ -84,8 +83,6 @@ TANDEM_CONSTANT kSpecPartN = 5;
 TANDEM_CONSTANT kSpecMatrixM = 6;  // matmul_coop: of one matrix operation
 TANDEM_CONSTANT kSpecMatrixN = 7;
 TANDEM_CONSTANT kSpecMatrixK = 8;
-TANDEM_CONSTANT kSpecFewLanes = 6;  // matmul_few: invocations that share a row of weights
-TANDEM_CONSTANT kSpecFewUnroll = 7;
 TANDEM_CONSTANT kSpecGroup = 3;  // attention: query heads of a KV head
 
 #undef TANDEM_CONSTANT

@@ -1,5 +1,12 @@
-// The beginning of matvec.comp: residual add, norm and quantisation of x to shared memory.
+// The beginning of matvec.comp, and all of prepare.comp: residual add, norm and quantisation of x.
 // SPDX-License-Identifier: Apache-2.0
+
+// Of the includer: the quad of the row with which the workgroup begins, and where results go. x
+// becomes int8 by quantise(), which keeps two words of a group, and its scale as x_scales has it.
+uint first_quad();
+void keep(uint i, vec4 a, vec4 b);  // quads i and i + 1; past the end of the row too
+void keep_words(uint group, uint word, uvec2 words);
+void keep_scale(uint group, vec2 scale);
 
 // One per subgroup.
 shared vec4 subgroup_sums[kWorkgroup / 8];
@@ -37,7 +44,7 @@ float inverse_rms_of(float squares) {
 // Weights of the norms, which need not wait for x.
 vec4 norm_weights[kQuads], add_weights[kQuads];
 
-uint quad_of(uint j) { return 2 * (thread_index() + j / 2 * kWorkgroup) + j % 2; }
+uint quad_of(uint j) { return first_quad() + 2 * (thread_index() + j / 2 * kWorkgroup) + j % 2; }
 bool has_quad(uint j) { return quad_of(j) < kGroups * 8; }
 
 void load_norm_weights() {
@@ -55,7 +62,7 @@ uint pack_rounded(vec4 v, float factor) {
   return (bits.x & 0xffu) | (bits.y & 0xffu) << 8 | (bits.z & 0xffu) << 16 | bits.w << 24;
 }
 
-// To shared memory: `a` and `b`, quads i and i + 1 of x. Four neighbouring invocations have a group.
+// `a` and `b` are quads i and i + 1 of x. Four neighbouring invocations have a group.
 void quantise(uint i, vec4 a, vec4 b) {
   const vec4 most = max(abs(a), abs(b));
   float largest = max(max(most.x, most.y), max(most.z, most.w));
@@ -68,17 +75,14 @@ void quantise(uint i, vec4 a, vec4 b) {
   sum += subgroupShuffleXor(sum, 2);
   if (i < kGroups * 8) {
     const uint group = i / 8, word = i % 8;
-    const uint at = word / 4 * kGroups + group;
-    x_quads[at][word % 4] = words.x;
-    x_quads[at][word % 4 + 1] = words.y;
+    keep_words(group, word, words);
     const float scale = largest / 127.0;
-    if (word == 0) x_scales[group] = vec2(scale, scale * float(sum));
+    if (word == 0) keep_scale(group, vec2(scale, scale * float(sum)));
   }
 }
 
 // Each invocation has the quads quad_of(0), quad_of(1), .. of the row.
 void prepare_x(uint64_t x_row, uint row) {
-#ifndef WEIGHT_IS_FLOAT
   QuadArray x = QuadArray(x_row);
   vec4 v[kQuads];
   [[unroll]] for (uint j = 0; j < kQuads; ++j)
@@ -109,9 +113,8 @@ void prepare_x(uint64_t x_row, uint row) {
     [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
   }
   [[unroll]] for (uint j = 0; j < kQuads; j += 2) {
-    const bool any = 2 * (gl_SubgroupID * gl_SubgroupSize + j / 2 * kWorkgroup) < kGroups * 8;
-    if (any) quantise(quad_of(j), v[j], v[j + 1]);
+    const bool any = first_quad() + 2 * (gl_SubgroupID * gl_SubgroupSize + j / 2 * kWorkgroup) <
+                     kGroups * 8;
+    if (any) keep(quad_of(j), v[j], v[j + 1]);
   }
-  barrier();
-#endif
 }

@@ -120,6 +120,9 @@ void emit_descriptors(DeviceLowering& lowering) {
   for (const DmaChain& chain : lowering.chains) {
     for (const DmaBlock& block : chain.blocks) {
       BufferDescriptor descriptor = make_descriptor(lowering, chain, block);
+      if (descriptor.address % kWordSize != 0)
+        lowering.fail(block.location, fmt::format("the address {} is not a multiple of {} bytes",
+                                                  descriptor.address, kWordSize));
       if (block.next >= 0) {
         descriptor.use_next = true;
         descriptor.next = chain.blocks[static_cast<size_t>(block.next)].descriptor_id;

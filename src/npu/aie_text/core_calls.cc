@@ -105,6 +105,7 @@ int CoreCompiler::fifo_end(const Operation& operation) {
     if (candidate.tile != tile_ || candidate.end.produce != produce) continue;
     const int index = static_cast<int>(program_.fifo_ends.size());
     program_.fifo_ends.push_back(candidate.end);
+    fifo_elements_.push_back(candidate.element);
     fifo_end_of_name_[key] = index;
     return index;
   }
@@ -150,6 +151,12 @@ bool CoreCompiler::compile_array_operation(const Operation& operation) {
     if (count > static_cast<int64_t>(program_.fifo_ends[static_cast<size_t>(end)].buffers.size()))
       fail(operation, fmt::format("cannot acquire {} elements of a FIFO that holds {}", count,
                                   program_.fifo_ends[static_cast<size_t>(end)].buffers.size()));
+    if (!operation.results.empty()) {
+      const mlir::Type& element = fifo_elements_[static_cast<size_t>(end)];
+      const mlir::Type& subview = type_of(operation.results[0]);
+      if (subview.shape != element.shape || subview.scalar != element.scalar)
+        fail(operation, "the subview's elements are not of the FIFO's type");
+    }
     const int oldest = define(operation);
     Instruction& instruction = emit(Opcode::kFifoAcquire, operation);
     instruction.target = end;

@@ -155,6 +155,7 @@ class CoreCompiler {
   std::map<mlir::ValueId, int> registers_;
   std::map<mlir::ValueId, int> subviews_;                        // value -> FIFO end
   std::map<std::string, int> fifo_end_of_name_;                  // "name/P" or "name/C"
+  std::vector<mlir::Type> fifo_elements_;                        // of program_.fifo_ends
   std::vector<std::map<std::string, BlockPlace>> block_places_;  // of the regions being compiled
   std::vector<std::vector<Fixup>> fixups_;
   // A call whose function is being compiled: where its results go, the jumps to its end.

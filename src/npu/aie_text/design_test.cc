@@ -248,6 +248,75 @@ TEST(Design, RefusesWhatASwitchCannotConnect) {
               HasSubstr("no stream starts in tile (0, 2) by port Core : 1"));
 }
 
+TEST(Design, RefusesFifosAndTransfersTheArrayHasNot) {
+  const std::string tiles =
+      "%s = aie.tile(0, 0)\n%m = aie.tile(0, 1)\n%n = aie.tile(1, 1)\n"
+      "%a = aie.tile(0, 2)\n%b = aie.tile(0, 3)\n%far = aie.tile(2, 4)\n"
+      "%mine = aie.buffer(%m) : memref<64xi32>\n"
+      "%next = aie.buffer(%n) : memref<64xi32>\n"
+      "%lock = aie.lock(%n)\n";
+  const auto fifo = [](const std::string& name, const std::string& ends,
+                       const std::string& attributes = "") {
+    return "aie.objectfifo @" + name + "(" + ends + ", 2 : i32) " + attributes +
+           " : !aie.objectfifo<memref<16xi32>>\n";
+  };
+  const auto memcpy = [](const std::string& strides, const std::string& attributes) {
+    return "aie.shim_dma_allocation @in (%s, MM2S, 0)\naie.runtime_sequence(%x : memref<64xi8>) {\n"
+           "aiex.npu.dma_memcpy_nd(%x[0, 0, 0, 0][1, 1, 1, 64][" +
+           strides + "]) {metadata = @in, id = 0 : i64" + attributes + "} : memref<64xi8>\n}";
+  };
+  const auto mem_dma = [](const std::string& channel, const std::string& descriptor) {
+    return "%d = aie.memtile_dma(%m) {\n%0 = aie.dma(MM2S, " + channel + ") [{\n" + descriptor +
+           "\n}]\naie.end\n}";
+  };
+  struct Case {
+    std::string body;
+    const char* message;
+  };
+  for (const Case& c : {
+           Case{fifo("f", "%s, {%a}", "{plio = true}"), "no PL"},
+           Case{fifo("f", "%a, {%b}") + "%v = aie.objectfifo.acquire @f(Produce, 1) : "
+                                        "!aie.objectfifosubview<memref<16xi32>>",
+                "must be inside an aie.core"},
+           Case{fifo("f", "%a, {%b}") +
+                    "aie.core(%a) {\n%v = aie.objectfifo.acquire @f(Produce, 1) : "
+                    "!aie.objectfifosubview<memref<4x4xi32>>\naie.end\n}",
+                "not of the FIFO's type"},
+           Case{fifo("f", "%a, {%far}") + "aie.objectfifo.allocate @f(%a)", "travels by DMA"},
+           Case{fifo("f", "%a, {%b}") + "aie.objectfifo.allocate @f(%a)\n"
+                                        "aie.objectfifo.allocate @f(%b)",
+                "has an aie.objectfifo.allocate already"},
+           Case{fifo("f", "%s, {%a}") + fifo("g", "%a, {%b}") + fifo("h", "%b, {%far}") +
+                    "aie.objectfifo.link [@f] -> [@g] ([] [])\n"
+                    "aie.objectfifo.link [@g] -> [@h] ([] [])",
+                "in more than one"},
+           Case{fifo("f", "%s, {%m}") + fifo("g", "%m, {%a}") + fifo("h", "%m, {%b}") +
+                    "aie.objectfifo.link [@f] -> [@g, @h] ([0, 8] [0, 8])",
+                "needs 0 src_offsets, not 2"},
+           Case{memcpy("0, 0, 2, 1", ""), "stride 1 of 2 elements of 8 bits"},
+           Case{memcpy("0, 0, 0, 1", ", burst_length = 128 : i64"), "no error"},
+           Case{memcpy("0, 0, 0, 1", ", burst_length = 100 : i64"),
+                "burst length is 64, 128 or 256"},
+           Case{memcpy("0, 0, 0, 1", ", packet = #aie.packet_info<pkt_type = 0, pkt_id = 32>"),
+                "pkt_id is from 0 to 31"},
+           Case{mem_dma("3", "aie.dma_bd(%next : memref<64xi32>)"), "no error"},
+           Case{mem_dma("4", "aie.dma_bd(%next : memref<64xi32>)"), "cannot reach buffer '%next'"},
+           Case{mem_dma("5",
+                        "aie.use_lock(%lock, AcquireGreaterEqual, 1)\n"
+                        "aie.dma_bd(%mine : memref<64xi32>)"),
+                "cannot reach lock '%lock'"},
+           Case{mem_dma("0",
+                        "aie.dma_bd(%mine : memref<64xi32>, 0, 8, [<size = 2, stride = 4>], "
+                        "[<const_pad_before = 4, const_pad_after = 4>])"),
+                "the padded data exceeds the length of 8 elements"},
+           Case{
+               "aie.runtime_sequence() {\naiex.npu.writebd {bd_id = 0 : i32, column = 0 : i32, row "
+               "= 0 : i32, d0_stride = 1048576 : i32, valid_bd = 1 : i32}\n}",
+               "'d0_stride' of aiex.npu.writebd is 1048576; it must be from 0 to 1048575"},
+       })
+    EXPECT_THAT(parse_error(device_text(tiles + c.body)), HasSubstr(c.message)) << c.body;
+}
+
 TEST(Design, MissingChannelsAreCounted) {
   std::string body = "%s = aie.tile(0, 0)\n%m = aie.tile(0, 1)\n%c = aie.tile(0, 2)\n";
   for (int i = 0; i < 3; ++i)

@@ -13,13 +13,6 @@ namespace {
 using mlir::Attribute;
 using mlir::Operation;
 
-int packet_id_of(const DeviceLowering& lowering, const Attribute& packet) {
-  const Attribute* id = packet.field("pkt_id");
-  if (id == nullptr || id->integer < 0 || id->integer > 31)
-    lowering.fail(packet.location, "a packet id is from 0 to 31");
-  return static_cast<int>(id->integer);
-}
-
 void add_tile(DeviceLowering& lowering, const Operation& op, TileCoordinate tile) {
   if (tile.column >= lowering.out.columns || tile.row >= static_cast<int>(lowering.geometry.rows))
     lowering.fail(op.location,
@@ -30,7 +23,7 @@ void add_tile(DeviceLowering& lowering, const Operation& op, TileCoordinate tile
   for (const TileCoordinate& other : lowering.out.tiles) known = known || other == tile;
   if (!known) lowering.out.tiles.push_back(tile);
   if (const Attribute* packet = op.attribute("controller_id"))
-    lowering.controller_ids[tile] = packet_id_of(lowering, *packet);
+    lowering.controller_ids[tile] = packet_of(lowering, *packet).second;
 }
 
 void read_tile(DeviceLowering& lowering, const Operation& op) {
@@ -205,8 +198,15 @@ void read_cascade_flow(DeviceLowering& lowering, const Operation& op) {
 // route.
 void pair_cascades(DeviceLowering& lowering, const std::vector<const Operation*>& configured) {
   std::map<TileCoordinate, std::string> inputs;
-  for (const Operation* op : configured)
-    inputs[lowering.tile_operand(*op, 0)] = text_of(lowering, *op, "inputDir");
+  for (const Operation* op : configured) {
+    const TileCoordinate tile = lowering.tile_operand(*op, 0);
+    const std::string side = text_of(lowering, *op, "inputDir");
+    if (lowering.kind(tile) != TileKind::kCore)
+      lowering.fail(op->location, fmt::format("tile {} has no cascade", to_text(tile)));
+    if (side != "North" && side != "5" && side != "West" && side != "4")
+      lowering.fail(op->location, "a cascade enters from the North or the West");
+    inputs[tile] = side;
+  }
   for (const Operation* op : configured) {
     const TileCoordinate source = lowering.tile_operand(*op, 0);
     const std::string side = text_of(lowering, *op, "outputDir");

@@ -31,17 +31,6 @@ void read_lock_use(DeviceLowering& lowering, const Operation& op, DmaBlock& bloc
   slot = use;
 }
 
-void read_packet(DeviceLowering& lowering, const Attribute& packet, DmaBlock& block) {
-  const auto field = [&](std::string_view key, int64_t high) {
-    const Attribute* value = packet.field(key);
-    const int64_t number = value == nullptr ? 0 : value->integer;
-    if (number < 0 || number > high)
-      lowering.fail(packet.location, fmt::format("{} is from 0 to {}", key, high));
-    return static_cast<int>(number);
-  };
-  block.packet = {field("pkt_type", 7), field("pkt_id", 31)};
-}
-
 void read_descriptor(DeviceLowering& lowering, const Operation& op, const HostReferences* arguments,
                      DmaBlock& block) {
   if (op.operands.empty()) lowering.fail(op.location, "aie.dma_bd needs a buffer");
@@ -72,10 +61,32 @@ void read_descriptor(DeviceLowering& lowering, const Operation& op, const HostRe
     block.length = block.buffer_elements - block.offset;
   block.descriptor_id = static_cast<int>(integer_in(lowering, op, "bd_id", -1, 47, -1));
   block.next_descriptor = static_cast<int>(integer_in(lowering, op, "next_bd_id", -1, 47, -1));
-  if (const Attribute* packet = op.attribute("packet")) read_packet(lowering, *packet, block);
+  if (const Attribute* packet = op.attribute("packet")) block.packet = packet_of(lowering, *packet);
 }
 
 }  // namespace
+
+std::pair<int, int> packet_of(const DeviceLowering& lowering, const Attribute& packet) {
+  const auto field = [&](std::string_view key, int64_t high) {
+    const Attribute* value = packet.field(key);
+    const int64_t number = value == nullptr ? 0 : value->integer;
+    if (number < 0 || number > high)
+      lowering.fail(packet.location, fmt::format("{} is from 0 to {}", key, high));
+    return static_cast<int>(number);
+  };
+  return {field("pkt_type", 7), field("pkt_id", 31)};
+}
+
+void check_burst_length(const DeviceLowering& lowering, const Operation& op, TileKind kind) {
+  const int64_t length = integer_of(lowering, op, "burst_length", 0);
+  if (length == 0) return;
+  if (kind != TileKind::kShim)
+    lowering.fail(op.location, "only the DMA of a shim tile has a burst length");
+  const bool npu2 = lowering.geometry.generation == Generation::kNpu2;
+  if (length != 64 && length != 128 && length != 256 && !(npu2 && length == 512))
+    lowering.fail(op.location, fmt::format("a burst length is 64, 128{} bytes, not {}",
+                                           npu2 ? ", 256 or 512" : " or 256", length));
+}
 
 DmaBlock read_dma_block(DeviceLowering& lowering, TileCoordinate tile, const mlir::Block& text,
                         const HostReferences* arguments) {
@@ -88,6 +99,7 @@ DmaBlock read_dma_block(DeviceLowering& lowering, TileCoordinate tile, const mli
       if (descriptor != nullptr)
         lowering.fail(op.location, "a block of a DMA program has exactly one aie.dma_bd");
       descriptor = &op;
+      check_burst_length(lowering, op, lowering.kind(tile));
       read_descriptor(lowering, op, arguments, block);
     } else if (op.name == "aie.dma_bd_packet") {
       block.packet = {static_cast<int>(integer_in(lowering, op, "packet_type", 0, 7)),
@@ -188,6 +200,8 @@ void read_program(DeviceLowering& lowering, const Operation& op, TileKind expect
     for (const mlir::Block& block : region->blocks)
       for (const Operation& inner : block.operations) {
         if (inner.name == "aie.dma_start") read_start(lowering, tile, *region, inner);
+        if (inner.name == "aie.dma" && region->blocks.size() > 1)
+          lowering.fail(inner.location, "aie.dma stands in a program of one block only");
         if (inner.name == "aie.dma") read_compact(lowering, tile, inner);
       }
 }

@@ -253,8 +253,9 @@ void publish_ends(DeviceLowering& lowering, const FifoTable& table) {
     auto& ends = lowering.fifo_ends[fifo.name];
     if (pool.link >= 0 || pool.buffers.empty()) continue;
     const bool produce = pool.consumer < 0;
-    ends.push_back({pool.tile, make_end(fifo.name, produce, pool,
-                                        produce ? fifo.repeat_count.value_or(1) : 1)});
+    ends.push_back({pool.tile,
+                    make_end(fifo.name, produce, pool, produce ? fifo.repeat_count.value_or(1) : 1),
+                    fifo.element});
   }
 }
 
@@ -265,6 +266,12 @@ void lower_object_fifos(DeviceLowering& lowering) {
   for (size_t i = 0; i < table.fifos.size(); ++i) {
     const ObjectFifo& fifo = table.fifos[i];
     if (needs_dma(lowering, fifo)) {
+      // A linked FIFO may have one, which then saves a copy; the data are the same without.
+      if (fifo.delegate && fifo.link_as_input < 0 && fifo.link_as_output < 0)
+        lowering.fail(fifo.operation->location,
+                      fmt::format("'@{}' travels by DMA, so its memory cannot be allocated to tile "
+                                  "{}",
+                                  fifo.name, to_text(*fifo.delegate)));
       split(lowering, table, static_cast<int>(i));
       continue;
     }
@@ -275,8 +282,9 @@ void lower_object_fifos(DeviceLowering& lowering) {
     pool.depth = fifo.depths[0];
     create_buffers(lowering, fifo, pool);
     create_locks(lowering, table, pool);
-    lowering.fifo_ends[fifo.name] = {{fifo.producer, make_end(fifo.name, true, pool, 1)},
-                                     {fifo.consumers[0], make_end(fifo.name, false, pool, 1)}};
+    lowering.fifo_ends[fifo.name] = {
+        {fifo.producer, make_end(fifo.name, true, pool, 1), fifo.element},
+        {fifo.consumers[0], make_end(fifo.name, false, pool, 1), fifo.element}};
   }
   create_storage(lowering, table);
   assign_channels(lowering, table);

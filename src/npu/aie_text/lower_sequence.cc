@@ -202,6 +202,28 @@ void SequenceLowering::runtime_parameter(const Operation& operation) {
   instruction.value = static_cast<uint32_t>(value);
 }
 
+// What the registers of a descriptor hold; strides and the iteration's size are minus one.
+void SequenceLowering::check_descriptor_fields(const Operation& operation,
+                                               const TileGeometry& limits) {
+  const auto check = [&](const std::string& key, int64_t high) {
+    integer_in(device(), operation, key, 0, high, 0);
+  };
+  // A linear transfer's only size is its length.
+  const bool linear = integer_of(device(), operation, "d1_size", 0) <= 1 &&
+                      integer_of(device(), operation, "iteration_size", 0) == 0;
+  check("buffer_length", limits.max_length);
+  if (!linear) check("d0_size", limits.max_wrap);
+  check("d1_size", limits.max_wrap);
+  for (const char* key : {"d0_stride", "d1_stride", "d2_stride", "iteration_stride"})
+    check(key, int64_t{limits.max_stride} - 1);
+  check("iteration_size", int64_t{device().geometry.max_iteration} - 1);
+  check("packet_id", 31);
+  check("packet_type", 7);
+  check("next_bd", int64_t{limits.descriptors} - 1);
+  if (&limits == &device().geometry.shim && integer_of(device(), operation, "d2_size", 0) != 0)
+    fail(operation, "'d2_size' is for mem tiles; a shim's third dimension takes what is left");
+}
+
 // The attributes are the registers' values: strides and the iteration's size already minus one,
 // addresses of array tiles in words.
 void SequenceLowering::write_descriptor(const Operation& operation) {
@@ -211,6 +233,8 @@ void SequenceLowering::write_descriptor(const Operation& operation) {
     return integer_in(device(), operation, key, INT32_MIN, UINT32_MAX, 0);
   };
   const auto word = [&](std::string_view key) { return static_cast<uint32_t>(field(key)); };
+  check_descriptor_fields(operation, device().limits(tile));
+  check_burst_length(device(), operation, kind);
   BufferDescriptor d;
   d.valid = field("valid_bd") != 0;
   d.length = word("buffer_length");
@@ -360,6 +384,9 @@ void SequenceLowering::configure(const Operation& operation) {
   const std::string name = text_of(device(), operation, "symbol");
   for (size_t i = 0; i < devices_.size(); ++i) {
     if (devices_[i].out.name != name) continue;
+    if (devices_[i].out.generation != device().out.generation ||
+        devices_[i].out.columns != device().out.columns)
+      fail(operation, fmt::format("device '@{}' is another array than this one", name));
     emit(Kind::kLoadDevice, operation).device = static_cast<int>(i);
     const size_t outer = device_;
     device_ = i;
@@ -381,8 +408,13 @@ void SequenceLowering::run(const Operation& operation) {
   if (block.arguments.size() != operation.operands.size())
     fail(operation, fmt::format("'@{}' takes {} arguments, not {}", name, block.arguments.size(),
                                 operation.operands.size()));
-  for (size_t i = 0; i < operation.operands.size(); ++i)
+  for (size_t i = 0; i < operation.operands.size(); ++i) {
+    const mlir::Type& given = device().value(operation.operands[i]).type;
+    const mlir::Type& wanted = device().value(block.arguments[i]).type;
+    if (given.shape != wanted.shape || given.scalar != wanted.scalar)
+      fail(operation, fmt::format("argument {} of '@{}' is of another type", i, name));
     references_[block.arguments[i]] = host_operand(operation, i);
+  }
   lower_block(block);
   --depth_;
 }

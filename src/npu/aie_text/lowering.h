@@ -80,6 +80,7 @@ struct DmaChain {
 struct LoweredFifoEnd {
   TileCoordinate tile;
   FifoEnd end;
+  mlir::Type element;
 };
 
 struct DeviceLowering {
@@ -180,6 +181,10 @@ struct HostReference {
   int64_t offset = 0;  // bytes
 };
 using HostReferences = std::map<mlir::ValueId, HostReference>;
+// {type, id} of a packet attribute.
+std::pair<int, int> packet_of(const DeviceLowering& lowering, const mlir::Attribute& packet);
+void check_burst_length(const DeviceLowering& lowering, const mlir::Operation& operation,
+                        TileKind kind);
 DmaBlock read_dma_block(DeviceLowering& lowering, TileCoordinate tile, const mlir::Block& block,
                         const HostReferences* arguments);
 

@@ -110,9 +110,14 @@ class DescriptorMaker {
     if (lowering_.kind(chain_.tile) != TileKind::kMem || chain_.direction != DmaDirection::kMM2S)
       fail("padding is only possible on an MM2S channel of a mem tile");
     const size_t count = block_.padding.size();
-    if (count > block_.dimensions.size() || count > 3)
-      fail(fmt::format("{} paddings for {} dimensions (at most 3)", count,
+    if (count != block_.dimensions.size() || count > 3)
+      fail(fmt::format("{} paddings for {} dimensions: one each, at most 3", count,
                        block_.dimensions.size()));
+    int64_t padded = 1;
+    for (size_t i = 0; i < count && padded <= block_.length; ++i)
+      padded *= block_.padding[i].before + block_.dimensions[i].size + block_.padding[i].after;
+    if (padded > block_.length)
+      fail(fmt::format("the padded data exceeds the length of {} elements", block_.length));
     if (block_.pad_value != 0) fail("only zero padding is supported");
     static constexpr uint32_t kMaxPad[] = {63, 31, 15};
     for (size_t i = 0; i < count; ++i) {
@@ -141,24 +146,36 @@ class DescriptorMaker {
     const auto bytes = static_cast<uint64_t>(bits / 8);
     if (block_.buffer < 0)
       return host_address(block_.argument, static_cast<uint64_t>(block_.argument_offset) + bytes);
-    return bytes + dma_address(lowering_, chain_.tile,
-                               lowering_.out.buffers[static_cast<size_t>(block_.buffer)],
-                               block_.location);
+    const BufferDecl& buffer = lowering_.out.buffers[static_cast<size_t>(block_.buffer)];
+    check_reach(buffer.tile, "buffer", buffer.name);
+    return bytes + dma_address(lowering_, chain_.tile, buffer, block_.location);
+  }
+
+  // The last channels of a mem tile work on their own tile only.
+  void check_reach(TileCoordinate tile, const char* what, const std::string& name) const {
+    if (tile != chain_.tile && lowering_.kind(chain_.tile) == TileKind::kMem &&
+        chain_.channel >= static_cast<int>(limits_.neighbour_channels))
+      fail(
+          fmt::format("channel {} of tile {} cannot reach {} '{}' of tile {}; channels 0 to {} can",
+                      chain_.channel, to_text(chain_.tile), what, name, to_text(tile),
+                      limits_.neighbour_channels - 1));
+  }
+
+  int lock_id(const LockUse& use) const {
+    const LockDecl& lock = lowering_.out.locks[static_cast<size_t>(use.lock)];
+    check_reach(lock.tile, "lock", lock.name);
+    return dma_lock_id(lowering_, chain_.tile, lock, block_.location);
   }
 
   void set_locks() {
     if (block_.acquire.lock >= 0) {
       descriptor_.acquire_enabled = true;
-      descriptor_.acquire_lock = dma_lock_id(
-          lowering_, chain_.tile, lowering_.out.locks[static_cast<size_t>(block_.acquire.lock)],
-          block_.location);
+      descriptor_.acquire_lock = lock_id(block_.acquire);
       descriptor_.acquire_value =
           block_.acquire.greater_equal ? -block_.acquire.value : block_.acquire.value;
     }
     if (block_.release.lock >= 0) {
-      descriptor_.release_lock = dma_lock_id(
-          lowering_, chain_.tile, lowering_.out.locks[static_cast<size_t>(block_.release.lock)],
-          block_.location);
+      descriptor_.release_lock = lock_id(block_.release);
       descriptor_.release_value = block_.release.value;
     }
   }

@@ -39,6 +39,8 @@ void check_layouts(const DeviceLowering& lowering, const ObjectFifo& fifo) {
   for (size_t i = 0; i < fifo.from_stream.size(); ++i)
     if (!fifo.from_stream[i].empty() && lowering.kind(fifo.consumers[i]) == TileKind::kShim)
       lowering.fail(location, "dimensionsFromStream is not possible on a shim tile");
+  if (!fifo.initial_values.empty() && lowering.kind(fifo.producer) == TileKind::kShim)
+    lowering.fail(location, "initial values are not possible on a shim tile");
   if (fifo.repeat_count && lowering.kind(fifo.producer) == TileKind::kShim)
     lowering.fail(location, "repeat_count is not possible on a shim tile");
   if (!fifo.padding.empty() && lowering.kind(fifo.producer) != TileKind::kMem)
@@ -74,6 +76,8 @@ ObjectFifo read_fifo(DeviceLowering& lowering, const Operation& op) {
     fifo.iteration_count = static_cast<int>(integer_in(lowering, op, "iter_count", 1, 256));
   fifo.via_dma = flag_of(op, "via_DMA");
   fifo.synchronised = !flag_of(op, "disable_synchronization");
+  if (flag_of(op, "plio"))
+    lowering.fail(op.location, "this device has no PL for 'plio' to connect to");
   if (op.attribute("aie_stream") != nullptr)
     lowering.diagnostics.unsupported(op.location,
                                      "aie_stream FIFOs (a core's stream ports) are "
@@ -100,8 +104,8 @@ void read_offsets(const DeviceLowering& lowering, const Operation& op, std::stri
   if (const Attribute* list = op.attribute(key))
     for (const Attribute& item : list->items) offsets.push_back(item.integer);
   if (offsets.size() != count)
-    lowering.fail(op.location, fmt::format("a link with {} branches needs {} offsets, not {}",
-                                           count, count, offsets.size()));
+    lowering.fail(op.location,
+                  fmt::format("this link needs {} {}, not {}", count, key, offsets.size()));
 }
 
 // The tile where every input is consumed and every output produced.
@@ -126,11 +130,10 @@ void read_link(DeviceLowering& lowering, FifoTable& table, const Operation& op) 
       lowering.fail(op.location, "a link needs input and output FIFOs");
     for (const Attribute& name : names->items) {
       const int fifo = find_fifo(lowering, table, name, op.location);
-      int& slot = input ? table.fifos[static_cast<size_t>(fifo)].link_as_input
-                        : table.fifos[static_cast<size_t>(fifo)].link_as_output;
-      if (slot >= 0)
+      ObjectFifo& linked = table.fifos[static_cast<size_t>(fifo)];
+      if (linked.link_as_input >= 0 || linked.link_as_output >= 0)
         lowering.fail(op.location, "objectfifo cannot be in more than one ObjectFifoLinkOp");
-      slot = index;
+      (input ? linked.link_as_input : linked.link_as_output) = index;
       (input ? link.inputs : link.outputs).push_back(fifo);
     }
   }
@@ -143,10 +146,17 @@ void read_link(DeviceLowering& lowering, FifoTable& table, const Operation& op) 
                   "producer of every output");
   if ((link.is_join() || link.is_distribute()) && lowering.kind(*link.tile) != TileKind::kMem)
     lowering.fail(op.location, "joining and distributing are only possible on a mem tile");
-  if (link.is_join())
-    read_offsets(lowering, op, "src_offsets", link.inputs.size(), link.input_offsets);
-  if (link.is_distribute())
-    read_offsets(lowering, op, "dst_offsets", link.outputs.size(), link.output_offsets);
+  // A plain link has no offsets to speak of; some texts give it zeros.
+  if (link.is_join() || link.is_distribute()) {
+    read_offsets(lowering, op, "src_offsets", link.is_join() ? link.inputs.size() : 0,
+                 link.input_offsets);
+    read_offsets(lowering, op, "dst_offsets", link.is_join() ? 0 : link.outputs.size(),
+                 link.output_offsets);
+  }
+  for (const int output : link.outputs)
+    if (table.fifos[static_cast<size_t>(output)].repeat_count !=
+        table.fifos[static_cast<size_t>(link.outputs[0])].repeat_count)
+      lowering.fail(op.location, "the outputs of a link have equal repeat counts");
   table.links.push_back(std::move(link));
 }
 
@@ -171,8 +181,17 @@ FifoTable read_object_fifos(DeviceLowering& lowering) {
   each("aie.objectfifo.allocate", [&](const Operation& op) {
     const Attribute* name = op.attribute("objFifo_name");
     if (name == nullptr) lowering.fail(op.location, "aie.objectfifo.allocate needs a FIFO");
-    const int fifo = find_fifo(lowering, table, *name, op.location);
-    table.fifos[static_cast<size_t>(fifo)].delegate = lowering.tile_operand(op, 0);
+    ObjectFifo& fifo =
+        table.fifos[static_cast<size_t>(find_fifo(lowering, table, *name, op.location))];
+    if (fifo.delegate)
+      lowering.fail(op.location,
+                    fmt::format("'@{}' has an aie.objectfifo.allocate already", fifo.name));
+    fifo.delegate = lowering.tile_operand(op, 0);
+  });
+  mlir::walk(*lowering.operation.regions[0], [&](const Operation& op) {
+    if (op.name == "aie.objectfifo.acquire" || op.name == "aie.objectfifo.release")
+      lowering.fail(op.location, fmt::format("{} must be inside an aie.core", op.name));
+    return op.name != "aie.core";
   });
   return table;
 }

@@ -46,6 +46,7 @@ class SequenceLowering {
   void block_write(const Operation& operation);
   void runtime_parameter(const Operation& operation);
   void write_descriptor(const Operation& operation);
+  void check_descriptor_fields(const Operation& operation, const TileGeometry& limits);
   void address_patch(const Operation& operation);
   void push_queue(const Operation& operation);
   void sync(const Operation& operation);

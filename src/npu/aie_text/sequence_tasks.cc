@@ -104,6 +104,11 @@ void SequenceLowering::dma_memcpy(const Operation& operation) {
     if (pattern.sizes[i] < 1) fail(operation, fmt::format("size {} must be at least 1", i));
     if (i < 3 && pattern.sizes[i] > 1 && pattern.strides[i] < 1)
       fail(operation, fmt::format("stride {} must be at least 1", i));
+    // Also where the stride is never taken, as the compiler does.
+    if (!(i == 0 && pattern.strides[i] == 1) && pattern.strides[i] * block.element_bits % 32 != 0)
+      fail(operation,
+           fmt::format("stride {} of {} elements of {} bits is not a multiple of 4 bytes", i,
+                       pattern.strides[i], block.element_bits));
     start += offsets[i] * strides[i];
   }
   if (pattern.sizes[3] > int64_t{device().geometry.max_iteration})
@@ -113,12 +118,9 @@ void SequenceLowering::dma_memcpy(const Operation& operation) {
   if (byte_offset < 0) fail(operation, "the offset must not be negative");
   block.argument_offset = host.offset + byte_offset;
   apply_pattern(pattern, block);
-  if (const Attribute* packet = operation.attribute("packet")) {
-    const Attribute* id = packet->field("pkt_id");
-    const Attribute* type = packet->field("pkt_type");
-    block.packet = {type == nullptr ? 0 : static_cast<int>(type->integer & 7),
-                    id == nullptr ? 0 : static_cast<int>(id->integer & 31)};
-  }
+  if (const Attribute* packet = operation.attribute("packet"))
+    block.packet = packet_of(device(), *packet);
+  check_burst_length(device(), operation, TileKind::kShim);
   for (const char* key : {"d0_zero_before", "d1_zero_before", "d2_zero_before", "d0_zero_after",
                           "d1_zero_after", "d2_zero_after"})
     if (integer_of(device(), operation, key, 0) != 0)
@@ -287,14 +289,9 @@ void SequenceLowering::configure_task_region(const Operation& operation) {
   task.issue_token = flag_of(operation, "issue_token");
   if (operation.regions.empty()) fail(operation, "a DMA task needs a body");
   task.chain = read_task_chain(operation, *operation.regions[0], std::move(task.chain));
-  if (const Attribute* packet = operation.attribute("packet")) {
-    const Attribute* id = packet->field("pkt_id");
-    const Attribute* type = packet->field("pkt_type");
+  if (const Attribute* packet = operation.attribute("packet"))
     for (DmaBlock& block : task.chain.blocks)
-      if (!block.packet)
-        block.packet = {type == nullptr ? 0 : static_cast<int>(type->integer & 7),
-                        id == nullptr ? 0 : static_cast<int>(id->integer & 31)};
-  }
+      if (!block.packet) block.packet = packet_of(device(), *packet);
   configure_task(operation, std::move(task));
 }
 

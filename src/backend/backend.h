@@ -95,8 +95,8 @@ class Backend : public Importer {
   virtual std::unique_ptr<Program> record(std::span<const Step> steps, const TensorView& batch) = 0;
 
   // Runs the program `rounds` times; with more than one, after each round the argmax of output i
-  // becomes the token of its row and the row's position advances by one, on the device, and the
-  // ids of round r are written to row r of the kArgmax step's ids ([rounds, outputs] then).
+  // becomes the token of its row and the row's position advances by one, on the device. The ids of
+  // round r are written to row r of the kArgmax step's ids.
   virtual Ticket submit(Program& program, uint32_t rounds) noexcept = 0;
   virtual Status wait(Ticket ticket, std::chrono::microseconds timeout) noexcept = 0;
 

@@ -11,6 +11,7 @@
 
 namespace tandem {
 
+// In a step of kDecode each row is of another sequence.
 enum class Phase : uint8_t { kPrefill, kDecode };
 
 // The nodes of a plan, in the order of a forward pass, then the primitives that blocks.h lowers
@@ -33,7 +34,7 @@ enum class Phase : uint8_t { kPrefill, kDecode };
 //   kAttention  out[R,HD], KV; qkv                 -                         causal, windowed
 //   kGeglu      h[R,F]; gu[R,2F]                   -                         gelu_tanh(gate) * up
 //   kGather     y[O,n]; x[R,n]                     -                         the output rows of x
-//   kArgmax     ids[O,1] i32; logits[O,V]          -                         lowest id on a tie
+//   kArgmax     ids[rounds,O] i32; logits[O,V]     -                         lowest id on a tie
 //   kTopK       ids[O,k] i32, values[O,k]; logits  -                         descending
 //
 // KV stands for four arguments: k, v, k_scale, v_scale (see KvCache in model/kv_cache.h). They are

@@ -17,7 +17,9 @@ class ArgmaxOp : public CpuKernel {
   ArgmaxOp(const OpSpec& spec, const Kernels& kernels) : CpuKernel(spec), kernels_(kernels) {}
 
   ScratchSize bind(std::span<const TensorView> args) const override {
-    TANDEM_CHECK(args[0].dtype == DType::kI32, "ids are %s", dtype_name(args[0].dtype).data());
+    TANDEM_CHECK(args[0].dtype == DType::kI32 && args[0].cols() >= spec().max_outputs,
+                 "%u ids in %s for %u outputs", args[0].cols(), dtype_name(args[0].dtype).data(),
+                 spec().max_outputs);
     check_operand(args[1], DType::kF32, spec().max_outputs, args[1].cols());
     return {size_t{spec().max_outputs} * pieces(args[1].cols()) * sizeof(uint32_t), 0};
   }
@@ -47,11 +49,9 @@ class ArgmaxOp : public CpuKernel {
     uint32_t id = best[0];
     for (uint32_t piece = 1; piece < pieces(args[1].cols()); ++piece)
       if (logits[best[piece]] > logits[id]) id = best[piece];
-    if (run.rounds == 1) {
-      *args[0].row_as<int32_t>(output) = static_cast<int32_t>(id);
-      return;
-    }
-    args[0].row_as<int32_t>(run.header->round)[output] = static_cast<int32_t>(id);
+    const uint32_t round = run.rounds == 1 ? 0 : run.header->round;
+    args[0].row_as<int32_t>(round)[output] = static_cast<int32_t>(id);
+    if (run.rounds == 1) return;
     BatchRow& row = run.rows[run.rows[output].output_row];
     row.token = id;
     ++row.position;

@@ -261,7 +261,7 @@ void CaseRun::make_operands() {
       break;
     case Op::kGather: args_ = {floats(outputs, c_.width), floats(rows, c_.width)}; break;
     case Op::kArgmax:
-      args_ = {allocate(DType::kI32, {1, outputs, 1}), floats(outputs, c_.width)};
+      args_ = {allocate(DType::kI32, {1, 1, outputs}), floats(outputs, c_.width)};
       break;
     case Op::kTopK:
       args_ = {allocate(DType::kI32, {1, outputs, c_.outputs[0]}), floats(outputs, c_.outputs[0]),
@@ -378,16 +378,15 @@ void CaseRun::expect_attention() {
 
 // The ids in order, lowest first among equals, and for kTopK their logits.
 void CaseRun::expect_ids() {
-  const TensorView& logits = args_.back();
+  const uint32_t count = c_.op == Op::kTopK ? args_[0].cols() : 1;  // argmax: all in one row
   for (uint32_t output = 0; output < outputs_; ++output) {
-    const float* row = logits.row_as<float>(output);
+    const float* row = args_.back().row_as<float>(output);
     std::vector<int32_t> order(c_.width);
     for (uint32_t i = 0; i < c_.width; ++i) order[i] = static_cast<int32_t>(i);
-    std::partial_sort(
-        order.begin(), order.begin() + args_[0].cols(), order.end(),
-        [&](int32_t a, int32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
-    const int32_t* ids = args_[0].row_as<int32_t>(output);
-    for (uint32_t i = 0; i < args_[0].cols(); ++i) {
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return row[a] > row[b]; });
+    const int32_t* ids = c_.op == Op::kTopK ? args_[0].row_as<int32_t>(output)
+                                            : args_[0].row_as<int32_t>(0) + output;
+    for (uint32_t i = 0; i < count; ++i) {
       if (ids[i] != order[i])
         fail(fmt::format("output {}: id {} is {}, not {}", output, i, ids[i], order[i]));
       if (c_.op == Op::kTopK && args_[1].row_as<float>(output)[i] != row[order[i]])
@@ -449,7 +448,8 @@ CaseResult CaseRun::run() {
                         rows_[row].position % c_.capacity, 0, args_[i].cols());
     }
   } else {
-    allow_rows(args_[0], spec_.on_outputs ? outputs_ : c_.rows);
+    allow_rows(args_[0], c_.op == Op::kArgmax ? 0 : spec_.on_outputs ? outputs_ : c_.rows);
+    if (c_.op == Op::kArgmax) allow_writing(args_[0], 0, 0, 0, outputs_);
     if (c_.op == Op::kTopK) allow_rows(args_[1], outputs_);
   }
   if (c_.op == Op::kRmsNormAdd)

@@ -13,7 +13,7 @@ constexpr uint32_t kRowWorkgroup = 64;
 constexpr uint32_t kTopKWorkgroup = 256;
 constexpr uint32_t kLeastPart = 2048;  // values a workgroup of top_k reads at least
 
-// How ids are laid out: [outputs, k], or [rounds, outputs] for the argmax of several rounds.
+// How ids are laid out: [outputs, k], or [rounds, outputs] for argmax.
 struct IdStrides {
   uint32_t round = 0, output = 0;
 };
@@ -21,9 +21,7 @@ struct IdStrides {
 IdStrides id_strides(const Node& node) {
   const TensorView& ids = node.views[0];
   const uint32_t row = static_cast<uint32_t>(ids.strides[1] / sizeof(uint32_t));
-  const bool by_round =
-      node.spec.op == Op::kArgmax && (ids.cols() > 1 || node.spec.max_outputs == 1);
-  return by_round ? IdStrides{row, 1} : IdStrides{0, row};
+  return node.spec.op == Op::kArgmax ? IdStrides{row, 1} : IdStrides{0, row};
 }
 
 }  // namespace

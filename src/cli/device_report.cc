@@ -100,14 +100,11 @@ std::string memory_row(const std::string& whose, uint64_t measured, uint64_t com
 double predicted_overall(const std::vector<DeviceReport>& reports, const BenchmarkResult& result) {
   double seconds = 0, predicted = 0;
   for (uint64_t ns : result.samples_ns) seconds += static_cast<double>(ns) * 1e-9;
-  std::vector<std::string> seen;
   for (const DeviceReport& r : reports) {
     if (!r.emulated) continue;
     if (r.steps_in_flight > 1) return 0;
     seconds -= static_cast<double>(r.use.busy_ns) * 1e-9;
-    if (std::find(seen.begin(), seen.end(), r.name) != seen.end()) continue;
-    seen.push_back(r.name);
-    predicted += r.predicted_seconds;  // of both phases
+    predicted += r.use.predicted_seconds;
   }
   if (predicted == 0) return 0;
   const double tokens = static_cast<double>(result.test.tokens() * result.samples_ns.size());
@@ -121,8 +118,9 @@ std::string summary_table(const std::vector<DeviceReport>& reports, const Benchm
     emulated |= r.emulated;
     if (r.use.busy_ns == 0) continue;
     const double tokens = per_second(r.use.tokens, r.use.busy_ns);
-    const double predicted =
-        r.predicted_seconds > 0 ? static_cast<double>(r.use.tokens) / r.predicted_seconds : 0;
+    const double predicted = r.use.predicted_seconds > 0
+                                 ? static_cast<double>(r.use.tokens) / r.use.predicted_seconds
+                                 : 0;
     const std::string what = fmt::format("{}, {}: {}", phase_name(r.phase), r.name, r.nodes);
     text += summary_row(what + ", tok/s", tokens, r.emulated, predicted);
     if (r.layers > 0)
@@ -155,7 +153,7 @@ std::vector<DeviceReport> device_reports(Engine& engine, const BenchmarkResult& 
                                          const std::vector<double>& bandwidths) {
   std::vector<DeviceReport> reports;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
-    const PhaseUse& use = result.use.phases[static_cast<size_t>(phase)];
+    const PhaseUse& use = result.use[static_cast<size_t>(phase)];
     if (use.wall_ns == 0) continue;
     for (uint32_t device = 0; device < use.devices.size(); ++device) {
       const Backend& backend = *engine.backends()[device];
@@ -168,7 +166,6 @@ std::vector<DeviceReport> device_reports(Engine& engine, const BenchmarkResult& 
       const uint64_t occupied = report.use.busy_ns + report.use.transfer_ns;
       report.idle_ns = use.wall_ns - std::min(use.wall_ns, occupied);
       report.bandwidth = bandwidths[device];
-      report.predicted_seconds = result.use.predicted_seconds[device];
       report.steps_in_flight = engine.coordinator().shape().slots;
       report.memory = engine.coordinator().device_memory(device);
       report.driver_memory = backend.device_counters().driver_memory;
@@ -196,7 +193,7 @@ Json to_json(const std::vector<DeviceReport>& reports) {
                     {"operations", r.use.operations},
                     {"read_bandwidth", r.bandwidth},
                     {"bandwidth_share", bandwidth_share(r)},
-                    {"predicted_seconds", r.predicted_seconds},
+                    {"predicted_seconds", r.use.predicted_seconds},
                     {"edges", r.use.edges},
                     {"edge_bytes", r.use.edge_bytes},
                     {"staged_copies", r.use.staged_copies},

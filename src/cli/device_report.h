@@ -22,7 +22,6 @@ struct DeviceReport {
   DeviceUse use;
   uint64_t idle_ns = 0;          // of the phase, neither busy nor handing memory over
   double bandwidth = 0;          // bytes per second that its memory gives, measured; 0: unknown
-  double predicted_seconds = 0;  // of an emulated device, in place of its busy time
   uint32_t steps_in_flight = 1;  // at most
   DeviceMemory memory;
   uint64_t driver_memory = 0;  // see DeviceCounters

@@ -33,7 +33,7 @@ std::vector<int32_t> random_tokens(uint32_t count, uint32_t vocab) {
 void generate(Session& session, int32_t first, uint32_t count, std::vector<int32_t>& ids,
               uint32_t max_rounds) {
   int32_t token = first;
-  for (uint32_t done = 0; done < count;) {
+  for (uint32_t done = 0; done < count && !interrupted();) {
     const auto round = session.append_greedy_rounds(token, std::min(max_rounds, count - done));
     ids.insert(ids.end(), round.begin(), round.end());
     token = round.back();
@@ -48,17 +48,11 @@ void generate_together(std::span<Session> sessions, int32_t first, uint32_t coun
   for (uint32_t done = 0; done < count && !interrupted();) {
     const uint32_t rounds = std::min(max_rounds, count - done);
     const auto next = Session::append_greedy_together(sessions, tokens, rounds);
+    if (next.back().empty()) return;  // interrupted
     ids.insert(ids.end(), next.front().begin(), next.front().end());
     for (size_t i = 0; i < next.size(); ++i) tokens[i] = next[i].back();
     done += rounds;
   }
-}
-
-std::vector<double> predicted_seconds(const Engine& engine) {
-  std::vector<double> seconds;
-  for (const auto& backend : engine.backends())
-    seconds.push_back(backend->device_counters().predicted_seconds);
-  return seconds;
 }
 
 // One repetition; returns its nanoseconds, and adds what the devices did meanwhile to `use`.
@@ -71,7 +65,6 @@ uint64_t repeat_once(Engine& engine, const BenchmarkTest& test, std::span<const 
     sessions.back().append(tokens.first(test.depth));
   }
   coordinator.reset_counters();
-  const std::vector<double> predicted_before = predicted_seconds(engine);
   const auto start = std::chrono::steady_clock::now();
   if (test.prompt > 0)
     for (Session& session : sessions) session.append(tokens.subspan(test.depth, test.prompt));
@@ -83,11 +76,7 @@ uint64_t repeat_once(Engine& engine, const BenchmarkTest& test, std::span<const 
     generate_together(sessions, tokens.back(), test.generate, ids, rounds);
   const auto elapsed = std::chrono::steady_clock::now() - start;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode})
-    use.phases[static_cast<size_t>(phase)] += coordinator.use(phase);
-  const std::vector<double> predicted = predicted_seconds(engine);
-  use.predicted_seconds.resize(predicted.size());
-  for (size_t i = 0; i < predicted.size(); ++i)
-    use.predicted_seconds[i] += predicted[i] - predicted_before[i];
+    use[static_cast<size_t>(phase)] += coordinator.use(phase);
   return static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
 }

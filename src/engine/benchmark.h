@@ -25,11 +25,8 @@ struct BenchmarkTest {
   uint32_t tokens() const { return parallel * tokens_each(); }
 };
 
-// What the devices did in the timed part of a test, all repetitions together.
-struct BenchmarkUse {
-  std::array<PhaseUse, 2> phases;
-  std::vector<double> predicted_seconds;  // by device: of emulated ones, see DeviceCounters
-};
+// What the devices did in the timed part of a test, all repetitions together; by phase.
+using BenchmarkUse = std::array<PhaseUse, 2>;
 
 struct BenchmarkResult {
   BenchmarkTest test;
@@ -50,8 +47,7 @@ MeanDeviation mean_deviation(std::span<const double> samples);
 // Throws kUsage when the test does not fit the engine's context or its sequences.
 void check_fits(const Engine& engine, const BenchmarkTest& test);
 
-// Throws as check_fits() does. Stops between repetitions when
-// Ctrl-C was pressed, with fewer samples.
+// Throws as check_fits() does. When Ctrl-C was pressed it stops, with fewer samples.
 BenchmarkResult run_benchmark(Engine& engine, const BenchmarkTest& test, uint32_t repetitions);
 
 // Bytes a generated token reads: all weights once, and the cache at `position`.

@@ -125,12 +125,13 @@ std::vector<std::vector<int32_t>> Session::append_greedy_together(std::span<Sess
   std::vector<PipelineStep> steps;
   for (size_t i = 0; i < rows.size(); i += group)
     steps.push_back({std::span(rows).subspan(i, std::min(group, rows.size() - i)), count});
+  size_t finished = 1;
   if (steps.size() == 1)
     coordinator.run(rows, Tail::kArgmax, count);
   else
-    coordinator.run_pipelined(steps, Phase::kDecode, Tail::kArgmax);
+    finished = coordinator.run_pipelined(steps, Phase::kDecode, Tail::kArgmax);
   std::vector<std::vector<int32_t>> next(sessions.size());
-  for (size_t i = 0; i < sessions.size(); ++i) {
+  for (size_t i = 0; i < std::min(sessions.size(), finished * group); ++i) {
     const auto slot = static_cast<uint32_t>(i / group);
     for (uint32_t round = 0; round < count; ++round)
       next[i].push_back(coordinator.pipelined_ids(slot, round)[i % group]);

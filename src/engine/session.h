@@ -44,7 +44,8 @@ class Session {
   // The same for several sequences of one engine at once: appends ids[i] to sessions[i], and all
   // but the last of the `count` tokens that follow, which are returned by session. They decode in
   // as many groups as the plan has steps in flight. The engine's max_outputs must be at least
-  // their number.
+  // their number. Groups that Ctrl-C kept from starting
+  // have no tokens, and their sessions are as before.
   static std::vector<std::vector<int32_t>> append_greedy_together(std::span<Session> sessions,
                                                                   std::span<const int32_t> ids,
                                                                   uint32_t count);

@@ -32,6 +32,10 @@ Error failure_of(const Backend& backend, Status status) {
                            lost ? "was lost" : "did not answer in time", backend.failure()));
 }
 
+double predicted_seconds(const Backend& backend) {
+  return backend.info().emulated ? backend.device_counters().predicted_seconds : 0;
+}
+
 template <typename Each>
 void for_each_scratch(Each each) {
   for (uint32_t i = 0; i < kOperandCount; ++i)
@@ -117,7 +121,7 @@ Coordinator::Coordinator(const ModelConfig& config, const ModelWeights& weights,
   nodes_.push_back({Op::kArgmax});
   plan_.prefill.push_back(plan_.prefill.back());
   plan_.decode.push_back(plan_.decode.back());
-  for (PhaseUse& use : uses_) use.devices.resize(backends.size());
+  reset_counters();
   extents_.reserve(shape.sequences);
   for (uint32_t i = 0; i < shape.slots; ++i)
     slots_.push_back(std::make_unique<Slot>(config, shape));
@@ -295,8 +299,13 @@ void Coordinator::hand_over_cache(std::span<const PipelineStep> steps, Phase pha
     if (nodes_[i].op != Op::kAttnCore) continue;
     DeviceUse& use = device_use(phase, devices[i]);
     const uint64_t start = now_ns(), bytes = use.edge_bytes;
-    for (const SequenceExtent& extent : extents_)
-      cache_owners_.hand_over(nodes_[i].layer, extent, devices[i], use);
+    try {
+      for (const SequenceExtent& extent : extents_)
+        cache_owners_.hand_over(nodes_[i].layer, extent, devices[i], use);
+    } catch (const Error& error) {
+      throw error.while_doing(fmt::format("handing the cache of layer {} to {}", nodes_[i].layer,
+                                          backends_[devices[i]]->info().name));
+    }
     if (use.edge_bytes == bytes) continue;
     const uint64_t end = now_ns();
     use.transfer_ns += end - start;
@@ -348,6 +357,7 @@ void Coordinator::run_segment(uint32_t index) {
   Backend& backend = *backends_[segment.device];
   try {
     transfer(index, segment, Access::kRead);
+    const double predicted_before = predicted_seconds(backend);
     const uint64_t start = now_ns();
     const Ticket ticket = backend.submit(*segment.programs[index], step.rounds_per_submit);
     const Status status = backend.wait(ticket, kStepTimeout);
@@ -362,6 +372,7 @@ void Coordinator::run_segment(uint32_t index) {
     use.node_rows += rows * segment.nodes;
     ++use.submits;
     use.busy_ns += end - start;
+    use.predicted_seconds += predicted_seconds(backend) - predicted_before;
     use.bytes += bytes;
     use.operations += operations;
     if (TraceRing& trace = trace_[segment.device]; trace.enabled())
@@ -398,8 +409,8 @@ void Coordinator::run(std::span<const StepRow> rows, Tail tail, uint32_t rounds)
                           : Phase::kPrefill;
   const PipelineStep step{rows, rounds};
   const uint64_t begin = now_ns();
-  start(0, step, phase, tail);
   hand_over_cache({&step, 1}, phase);
+  start(0, step, phase, tail);
   do {
     run_segment(0);
   } while (advance(0));
@@ -464,10 +475,7 @@ DeviceUse Coordinator::total_use() const {
 }
 
 void Coordinator::reset_counters() {
-  for (PhaseUse& phase : uses_) {
-    std::fill(phase.devices.begin(), phase.devices.end(), DeviceUse{});
-    phase.wall_ns = 0;
-  }
+  for (PhaseUse& phase : uses_) phase = {std::vector<DeviceUse>(backends_.size()), 0};
 }
 
 std::vector<uint32_t> Coordinator::node_counts(Phase phase) const {

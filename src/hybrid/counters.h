@@ -21,7 +21,8 @@ struct DeviceUse {
   uint64_t edge_bytes = 0;
   uint64_t staged_copies = 0;  // copies between shared pages and the device's own memory
   uint64_t staged_bytes = 0;
-  uint64_t transfer_ns = 0;  // spent on making memory visible to and from the device
+  uint64_t transfer_ns = 0;      // spent on making memory visible to and from the device
+  double predicted_seconds = 0;  // of an emulated device: in place of the busy time, by its model
 
   DeviceUse& operator+=(const DeviceUse& other) {
     tokens += other.tokens;
@@ -36,6 +37,7 @@ struct DeviceUse {
     staged_copies += other.staged_copies;
     staged_bytes += other.staged_bytes;
     transfer_ns += other.transfer_ns;
+    predicted_seconds += other.predicted_seconds;
     return *this;
   }
 };

@@ -1,11 +1,13 @@
 // Sessions and benchmarks over plans that keep several steps in flight.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <fstream>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "engine/benchmark.h"
 #include "engine/session.h"
 #include "hybrid/plan_file.h"
@@ -65,7 +67,10 @@ TEST_F(PipelinedSession, SessionsTogetherGenerateWhatTheyDoAlone) {
     }
     auto ids = Session::append_greedy_together(sessions, next, 4);
     for (uint32_t i = 0; i < 3; ++i) next[i] = ids[i].back();
-    const auto more = Session::append_greedy_together(sessions, next, 2);
+    auto more = Session::append_greedy_together(sessions, next, 2);
+    for (uint32_t i = 0; i < 3; ++i) next[i] = more[i].back();
+    const auto last = Session::append_greedy_together(sessions, next, 1);
+    for (uint32_t i = 0; i < 3; ++i) more[i].push_back(last[i].front());
     const auto single = open(1);
     for (uint32_t i = 0; i < 3; ++i) {
       ids[i].insert(ids[i].end(), more[i].begin(), more[i].end());
@@ -82,6 +87,43 @@ TEST_F(PipelinedSession, SessionsTogetherGenerateWhatTheyDoAlone) {
   }
 }
 
+// As after Ctrl-C, while it lives.
+class AfterInterrupt {
+ public:
+  AfterInterrupt() {
+    install_interrupt_handler();
+    raise(SIGINT);
+  }
+  ~AfterInterrupt() { clear_interrupt(); }
+};
+
+TEST_F(PipelinedSession, GroupsThatCtrlCKeptFromStartingHaveNoTokens) {
+  const auto engine = open(2, 3);  // groups of two and one
+  std::vector<Session> sessions;
+  for (uint32_t i = 0; i < 3; ++i) sessions.emplace_back(*engine, i);
+  const std::vector<int32_t> first = {1, 2, 3};
+  std::vector<std::vector<int32_t>> ids;
+  {
+    const AfterInterrupt interrupt;
+    ids = Session::append_greedy_together(sessions, first, 4);
+  }
+  EXPECT_EQ(ids[0].size(), 4u);
+  EXPECT_EQ(ids[1].size(), 4u);
+  EXPECT_TRUE(ids[2].empty());
+  EXPECT_EQ(sessions[1].position(), 4u);
+  EXPECT_EQ(sessions[2].position(), 0u);
+}
+
+TEST_F(PipelinedSession, BenchmarksEndAtCtrlC) {
+  for (uint32_t sequences : {1u, 3u}) {
+    const auto engine = open(2, sequences);
+    const AfterInterrupt interrupt;
+    const BenchmarkResult result = run_benchmark(*engine, {16, 60, 0, sequences}, 3);
+    EXPECT_TRUE(result.samples_ns.empty());
+    EXPECT_LT(result.ids.size(), 60u);
+  }
+}
+
 TEST_F(PipelinedSession, BenchmarksCountEverySequence) {
   const auto engine = open(2, 2);
   const BenchmarkTest test{16, 6, 3, 2};
@@ -90,9 +132,9 @@ TEST_F(PipelinedSession, BenchmarksCountEverySequence) {
   const BenchmarkResult result = run_benchmark(*engine, test, 3);
   EXPECT_EQ(result.ids.size(), 6u);
   // What is not timed, the depth and the warm-up, is not counted either.
-  EXPECT_EQ(result.use.phases[0].devices[0].tokens, 3u * 2 * 16);
-  EXPECT_EQ(result.use.phases[1].devices[0].tokens, 3u * 2 * 6);
-  EXPECT_GE(result.use.phases[1].wall_ns, 1u);
+  EXPECT_EQ(result.use[0].devices[0].tokens, 3u * 2 * 16);
+  EXPECT_EQ(result.use[1].devices[0].tokens, 3u * 2 * 6);
+  EXPECT_GE(result.use[1].wall_ns, 1u);
   EXPECT_THROW(run_benchmark(*engine, {16, 6, 3, 3}, 1), Error);
 }
 

@@ -154,6 +154,35 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
   EXPECT_EQ(coordinator.total_use().nodes, 0u);
 }
 
+// Says that every program would have taken a second.
+class EmulatedDevice : public StagedBackend {
+ public:
+  explicit EmulatedDevice(Backend& inner) : StagedBackend(inner, "emulated"), info_(inner.info()) {
+    info_.emulated = true;
+  }
+  const BackendInfo& info() const override { return info_; }
+  Ticket submit(Program& program, uint32_t rounds) noexcept override {
+    ++submits_;
+    return StagedBackend::submit(program, rounds);
+  }
+  DeviceCounters device_counters() const override { return {0, double(submits_)}; }
+
+ private:
+  BackendInfo info_;
+  uint32_t submits_ = 0;
+};
+
+TEST(Coordinator, KeepsThePhasesOfPredictedTimesApart) {
+  const auto cpu = cpu::make_cpu_backend({1, ""});
+  EmulatedDevice device(*cpu);
+  Backend* const devices[] = {&device};
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices,
+                          plan_of(tiny_model(), 1), small_shape());
+  logits_of(coordinator, 20, 10, 5);
+  EXPECT_EQ(coordinator.use(Phase::kPrefill).devices[0].predicted_seconds, 2);
+  EXPECT_EQ(coordinator.use(Phase::kDecode).devices[0].predicted_seconds, 5);
+}
+
 TEST(Coordinator, GroupsOfSequencesDecodeSideBySideAsTheyDoAlone) {
   constexpr uint32_t kRounds = 6;
   Devices devices(1);
@@ -220,6 +249,29 @@ TEST(Coordinator, AFailureNamesNodeAndDeviceAndTheNextRequestWorks) {
     for (size_t i = finished; i < steps.size(); ++i) coordinator.run(steps[i].rows, Tail::kNone);
     EXPECT_EQ(copy_of(coordinator.logits(0)), expected[0]) << slots << " slots";
   }
+}
+
+TEST(Coordinator, ACacheThatCannotBeHandedOverIsNamedAndStaysWhereItIs) {
+  Devices devices(1);
+  Plan plan = plan_of(tiny_model(), 2);
+  std::fill(plan.decode.begin(), plan.decode.end(), 1u);
+  Coordinator coordinator(tiny_model().config, tiny_model().weights, devices.all(), plan,
+                          small_shape());
+  const auto expected = logits_on_one_cpu(9, 16);
+  prefill(coordinator, some_tokens(9), 16);
+  const std::vector<uint32_t> tokens = some_tokens(10);
+  const auto step = rows_of(std::span(tokens).last(1), 9);
+  devices.staged(0).refuse_copies(true);
+  try {
+    coordinator.run(step, Tail::kNone);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kDeviceLost);
+    EXPECT_STREQ(error.what(), "while handing the cache of layer 0 to gpu0: no copy");
+  }
+  devices.staged(0).refuse_copies(false);
+  coordinator.run(step, Tail::kNone);
+  EXPECT_EQ(copy_of(coordinator.logits(0)), expected[1]);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/error.h"
 
 namespace tandem {
 
@@ -23,6 +24,8 @@ class StagedBackend : public Backend {
 
   // The n-th submit from now on (0: the next) fails; the ones after it work.
   void fail_at(int submit) { submits_until_failure_ = submit; }
+  // From now on nothing can be copied to the device.
+  void refuse_copies(bool refuse) { refuses_copies_ = refuse; }
   uint64_t copied_in() const { return copied_in_; }
   uint64_t copied_out() const { return copied_out_; }
 
@@ -68,6 +71,7 @@ class StagedBackend : public Backend {
     bool zero_copy() const override { return false; }
     void acquire(Access access, size_t offset, size_t size) override {
       if (access != Access::kRead) return;
+      if (device_.refuses_copies_) throw Error(ErrorCode::kDeviceLost, "no copy");
       std::memcpy(own_.data() + offset, host_.data() + offset, size);
       device_.copied_in_ += size;
     }
@@ -93,7 +97,7 @@ class StagedBackend : public Backend {
   Backend& inner_;
   BackendInfo info_;
   int submits_until_failure_ = -1;
-  bool failed_ = false;
+  bool failed_ = false, refuses_copies_ = false;
   uint64_t copied_in_ = 0, copied_out_ = 0;
 };
 

@@ -108,6 +108,7 @@ void ProgramBuilder::settle() {
 }
 
 void ProgramBuilder::rms_norm(const Norm& norm, Rows target) {
+  TANDEM_CHECK(norm.mode == kNormCopy || norm.width <= kWidestNorm, "a norm of %u", norm.width);
   RmsNormParams push{};
   push.batch = batch_;
   push.x = norm.x.address;
@@ -120,6 +121,7 @@ void ProgramBuilder::rms_norm(const Norm& norm, Rows target) {
   push.base_stride = norm.base.stride;
   push.target_stride = target.stride;
   push.epsilon = norm.epsilon;
+  push.inverse_width = 1 / static_cast<float>(norm.width);
   const Pipeline& p = pipeline("rms_norm",
                                {{kSpecWorkgroup, context_.tuning.norm_workgroup},
                                 {kSpecNormMode, norm.mode},

@@ -33,6 +33,7 @@ struct PendingAdd {
   VkDeviceAddress y = 0;  // its rows lie as those of the stream
   VkDeviceAddress weight = 0;
   float epsilon = 0;
+  bool ends_layer = false;  // a plan may cut the model there
 };
 
 // One dispatch of rms_norm.comp.

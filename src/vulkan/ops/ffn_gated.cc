@@ -61,7 +61,7 @@ void record_ffn(ProgramBuilder& builder, const Node& node) {
   }
   const Rows product = product_rows(builder, node, home);
   matvec(builder, "down", input, down, product);
-  builder.set_pending(home, {product.address, w.vector(4).address, config.norm_epsilon});
+  builder.set_pending(home, {product.address, w.vector(4).address, config.norm_epsilon, true});
 }
 
 // rows: logits, x. Weights: norm, token_embd.

@@ -72,7 +72,7 @@ Prepared prepare_rows(ProgramBuilder& builder, const MatvecInput& input, const M
                                .width = width,
                                .x_stride = input.x.stride,
                                .epsilon = input.epsilon,
-                               .reserved = 0};
+                               .inverse_width = 1 / static_cast<float>(width)};
   const Pipeline& pipeline =
       builder.pipeline("prepare_rows",
                        {{kSpecWorkgroup, builder.context().tuning.norm_workgroup},

@@ -58,7 +58,8 @@ MatvecInput materialize(ProgramBuilder& builder, const MatvecInput& input, uint3
 
 uint32_t prologue_of(const MatvecInput& input) {
   if (input.norm == 0) return kPrologueCopy;
-  return input.add ? kPrologueAddNorm : kPrologueNorm;
+  if (!input.add) return kPrologueNorm;
+  return input.add->ends_layer ? kPrologueAddNorm : kPrologueAddInNorm;
 }
 
 // Whether there are several rows that prepare.comp can read.
@@ -89,7 +90,7 @@ MatvecInput prepare(ProgramBuilder& builder, const MatvecInput& input, const Mat
                            .x_stride = input.x.stride,
                            .target_stride = ready.x.stride,
                            .epsilon = input.epsilon,
-                           .reserved = 0,
+                           .inverse_width = 1 / static_cast<float>(matrix.cols),
                            .chain = {}};
   const uint32_t workgroup = builder.context().tuning.norm_workgroup;
   const uint32_t parts = divide_up(groups * 4, workgroup);  // invocations take eight elements
@@ -148,6 +149,7 @@ void dispatch_matvec(ProgramBuilder& builder, std::string_view label, const Matv
   push.x_stride = input.x.stride;
   push.norm = input.norm;
   push.epsilon = input.epsilon;
+  push.inverse_width = 1 / static_cast<float>(matrices[0].cols);
   if (input.add) {
     push.add = input.add->y;
     push.add_norm = input.add->weight;

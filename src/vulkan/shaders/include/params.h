@@ -73,13 +73,15 @@ struct RmsNormParams {
   uint64_t x, weight, base, target;
   uint width, target_width;
   uint x_stride, base_stride, target_stride;
-  float epsilon;
+  float epsilon, inverse_width;
+  uint reserved;  // C++ sizes are multiples of 8
 };
 TANDEM_CONSTANT kSpecNormMode = 1;
 TANDEM_CONSTANT kNormPlain = 0;      // x / rms(x) * w
 TANDEM_CONSTANT kNormAdd = 1;        // base + x / rms(x) * w
 TANDEM_CONSTANT kNormCopy = 2;       // x
 TANDEM_CONSTANT kSpecOnOutputs = 2;  // 1: as many rows as the step has outputs
+TANDEM_CONSTANT kWidestNorm = 1u << 16;
 
 // gather.comp: target[i] = x[output_row[i]]
 struct GatherParams {
@@ -101,8 +103,7 @@ struct PrepareParams {
   uint64_t x, add, add_norm, norm, x_target;  // as in MatvecParams
   uint64_t target;                            // [rows, target_stride]
   uint x_stride, target_stride;
-  float epsilon;
-  uint reserved;  // C++ sizes are multiples of 8
+  float epsilon, inverse_width;
   Chain chain;
 };
 TANDEM_CONSTANT kSpecAsFloats = 3;  // 1: target is f32, not int8
@@ -112,16 +113,16 @@ TANDEM_CONSTANT kSpecAsFloats = 3;  // 1: target is f32, not int8
 struct MatvecParams {
   uint64_t batch;
   uint64_t x;    // [rows, x_stride]
-  uint64_t add;  // kPrologueAddNorm: x + add / rms(add) * add_norm replaces x
+  uint64_t add;  // kPrologueAdd...: x + add / rms(add) * add_norm replaces x
   uint64_t add_norm;
   uint64_t norm;
-  uint64_t x_target;  // kPrologueAddNorm: receives the replaced x, [rows, x_stride]
+  uint64_t x_target;  // kPrologueAdd...: receives the replaced x, [rows, x_stride]
   uint64_t target;    // [rows, target_stride]
   uint64_t w[3];
   uint n_end[3];  // output where each matrix ends; equal ends for those not used
   uint row_size;  // bytes
   uint x_stride, target_stride;
-  float epsilon;
+  float epsilon, inverse_width;  // 1 / width
   Chain chain;
 };
 TANDEM_CONSTANT kSpecGroups = 1;  // K / 32
@@ -143,8 +144,9 @@ TANDEM_CONSTANT kRowsGathered = 1;  // row i works on row output_row[i] of x, fo
 TANDEM_CONSTANT kRowsOutputs = 2;   // row i works on row i of x, for each output
 TANDEM_CONSTANT kPrologueCopy = 0;
 TANDEM_CONSTANT kPrologueNorm = 1;
-TANDEM_CONSTANT kPrologueAddNorm = 2;
-TANDEM_CONSTANT kPrologueReady = 3;  // x is as prepare.comp left it
+TANDEM_CONSTANT kPrologueAddNorm = 2;    // the bits of a sum and then kPrologueNorm
+TANDEM_CONSTANT kPrologueAddInNorm = 3;  // faster, other bits
+TANDEM_CONSTANT kPrologueReady = 4;      // x is as prepare.comp left it
 // Of a row that prepare.comp left as int8: for each group of 32 its elements 0-15, then for each
 // its elements 16-31, then for each two floats: the scale, and the scale times the sum of the int8.
 TANDEM_CONSTANT kPreparedGroupBytes = 40;

@@ -29,8 +29,7 @@ struct PrepareRowsParams {
   uint64_t y;                   // [rows, width]
   uint64_t scale;               // kTargetF16: f32 [rows]; kTargetQ8: vec2 [rows, width / 32]
   uint width, x_stride;
-  float epsilon;
-  uint reserved;  // C++ sizes are multiples of 8
+  float epsilon, inverse_width;
 };
 
 // matmul.comp, matmul_coop.comp, matmul_dot.comp: y[rows, sum of n] = x[rows, k] * w[n, k], for up

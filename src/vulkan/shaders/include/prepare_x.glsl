@@ -8,6 +8,11 @@ void keep(uint i, vec4 a, vec4 b);  // quads i and i + 1; past the end of the ro
 void keep_words(uint group, uint word, uvec2 words);
 void keep_scale(uint group, vec2 scale);
 
+const bool kNorms = kPrologue == kPrologueNorm || kPrologue == kPrologueAddNorm;
+const uint kRowSums = 2, kRounds = kQuads / 2;
+const uint kMostBlocks = kNorms ? kRounds * kWorkgroup / 8 : 1;  // subgroups of 8 invocations at least
+#include "row_sum.glsl"
+
 // One per subgroup.
 shared vec4 subgroup_sums[kWorkgroup / 8];
 
@@ -37,10 +42,6 @@ vec4 workgroup_sum(vec4 value) {
               subgroupShuffle(total, 3));
 }
 
-float inverse_rms_of(float squares) {
-  return inversesqrt(max(squares, 0.0) / float(kGroups * 32) + p.epsilon);
-}
-
 // Weights of the norms, which need not wait for x.
 vec4 norm_weights[kQuads], add_weights[kQuads];
 
@@ -51,7 +52,8 @@ void load_norm_weights() {
   [[unroll]] for (uint j = 0; j < kQuads; ++j) {
     const uint i = min(quad_of(j), kGroups * 8 - 1);
     if (kPrologue != kPrologueCopy) norm_weights[j] = QuadArray(p.norm).at[i];
-    if (kPrologue == kPrologueAddNorm) add_weights[j] = QuadArray(p.add_norm).at[i];
+    if (kPrologue == kPrologueAddNorm || kPrologue == kPrologueAddInNorm)
+      add_weights[j] = QuadArray(p.add_norm).at[i];
   }
 }
 
@@ -82,36 +84,61 @@ void quantise(uint i, vec4 a, vec4 b) {
 }
 
 // Each invocation has the quads quad_of(0), quad_of(1), .. of the row.
-void prepare_x(uint64_t x_row, uint row) {
-  QuadArray x = QuadArray(x_row);
-  vec4 v[kQuads];
-  [[unroll]] for (uint j = 0; j < kQuads; ++j)
-    v[j] = has_quad(j) ? x.at[quad_of(j)] : vec4(0.0);
-  if (kPrologue == kPrologueAddNorm) {
-    QuadArray add = QuadArray(p.add + 4 * uint64_t(row) * p.x_stride);
-    // For both norms at once: with r = 1 / rms(y) and z = y w, the squares of x + r z sum up to
-    // x x + 2 r x z + r r z z.
-    vec4 z[kQuads], sums4 = vec4(0.0);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      const vec4 y = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
-      z[j] = y * add_weights[j];
-      sums4 += vec4(dot(y, y), dot(v[j], v[j]), dot(v[j], z[j]), dot(z[j], z[j]));
-    }
-    sums4 = workgroup_sum(sums4);
-    const float r = inverse_rms_of(sums4.x);
-    const float inverse_rms = inverse_rms_of(sums4.y + r * (2.0 * sums4.z + r * sums4.w));
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) {
-      v[j] += r * z[j];
-      if (has_quad(j) && gl_WorkGroupID.x == 0)
-        QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride).at[quad_of(j)] = v[j];
-      v[j] *= inverse_rms * norm_weights[j];
-    }
-  } else if (kPrologue == kPrologueNorm) {
-    float squares = 0.0;
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) squares += dot(v[j], v[j]);
-    const float inverse_rms = inverse_rms_of(workgroup_sum(vec4(squares)).x);
-    [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
+vec4 v[kQuads], y[kQuads];
+
+void load_rows(uint64_t x_row, uint row) {
+  const bool adds = kPrologue == kPrologueAddNorm || kPrologue == kPrologueAddInNorm;
+  QuadArray add = QuadArray(adds ? p.add + 4 * uint64_t(row) * p.x_stride : x_row);
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    v[j] = has_quad(j) ? QuadArray(x_row).at[quad_of(j)] : vec4(0.0);
+    if (adds) y[j] = has_quad(j) ? add.at[quad_of(j)] : vec4(0.0);
   }
+}
+
+void keep_sum(uint row) {
+  QuadArray target = QuadArray(p.x_target + 4 * uint64_t(row) * p.x_stride);
+  [[unroll]] for (uint j = 0; j < kQuads; ++j)
+    if (has_quad(j) && gl_WorkGroupID.x == 0) target.at[quad_of(j)] = v[j];
+}
+
+void scale_by(float inverse_rms) {
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] *= inverse_rms * norm_weights[j];
+}
+
+// For both norms at once: with r = 1 / rms(y) and z = y w, the squares of v + r z sum up to
+// v v + 2 r v z + r r z z.
+void add_in_norm(uint row) {
+  vec4 sums4 = vec4(0.0);
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) {
+    const vec4 z = y[j] * add_weights[j];
+    sums4 += vec4(dot(y[j], y[j]), dot(v[j], v[j]), dot(v[j], z), dot(z, z));
+    y[j] = z;
+  }
+  sums4 = workgroup_sum(sums4);
+  const float r = inverse_rms(sums4.x, p.inverse_width, p.epsilon);
+  const float squares = max(sums4.y + r * (2.0 * sums4.z + r * sums4.w), 0.0);
+  [[unroll]] for (uint j = 0; j < kQuads; ++j) v[j] += r * y[j];
+  keep_sum(row);
+  scale_by(inverse_rms(squares, p.inverse_width, p.epsilon));
+}
+
+void add_and_norm(uint row) {
+  if (kPrologue == kPrologueAddNorm) {
+    [[unroll]] for (uint j = 0; j < kQuads; j += 2)
+      add_octet(0, j / 2, squares_of(y[j], y[j + 1]));
+    const float r = inverse_rms(row_sum(0, kRounds), p.inverse_width, p.epsilon);
+    [[unroll]] for (uint j = 0; j < kQuads; ++j)
+      v[j] = residual_sum(v[j], y[j], add_weights[j], r);
+    keep_sum(row);
+  }
+  [[unroll]] for (uint j = 0; j < kQuads; j += 2) add_octet(1, j / 2, squares_of(v[j], v[j + 1]));
+  scale_by(inverse_rms(row_sum(1, kRounds), p.inverse_width, p.epsilon));
+}
+
+void prepare_x(uint64_t x_row, uint row) {
+  load_rows(x_row, row);
+  if (kNorms) add_and_norm(row);
+  if (kPrologue == kPrologueAddInNorm) add_in_norm(row);
   [[unroll]] for (uint j = 0; j < kQuads; j += 2) {
     const bool any = first_quad() + 2 * (gl_SubgroupID * gl_SubgroupSize + j / 2 * kWorkgroup) <
                      kGroups * 8;

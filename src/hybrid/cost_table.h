@@ -57,6 +57,7 @@ struct DeviceCost {
   double read_bandwidth = 0;  // bytes per second, alone; 0: not known
   double launch_us = 0;       // to start and end a program while idle, whatever is in it
   uint32_t host_cores = 0;    // cores of the host that it computes with
+  uint32_t rounds = 1;        // tokens that it generates a launch where it does whole steps
   std::array<NodeCost, kNodeKindCount> nodes;
 
   const NodeCost& node(NodeKind kind) const { return nodes[static_cast<size_t>(kind)]; }

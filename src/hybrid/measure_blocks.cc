@@ -209,6 +209,7 @@ class Measurement {
     cost.name = info.name;
     cost.emulated = info.emulated;
     cost.software = info.software;
+    cost.rounds = info.rounds;
     if (info.name == "cpu") cost.host_cores = options_.threads;
     if (info.software) cost.host_cores = default_thread_count();
     cost.read_bandwidth = device.measure_read_bandwidth();

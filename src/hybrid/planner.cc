@@ -31,8 +31,8 @@ constexpr uint32_t kJudgedTokens = 8;  // generated for each sequence, where pla
 // with most to do.
 enum class Objective : uint8_t { kLatency, kOverlap };
 
-// Microseconds of a whole phase: of nodes by device and kind, and of entering a device from another
-// or, at the first node, from none.
+// Microseconds of a whole phase, a launch for every step: of nodes by device and kind, and of
+// entering a device from another or, at the first node, from none.
 class PhaseTotals {
  public:
   PhaseTotals(const CostTable& table, const Workload& workload) {
@@ -47,9 +47,11 @@ class PhaseTotals {
         for (const WorkStep& step : steps) {
           device.node_us[k] +=
               supported ? node_time(table, to, kind, workload.phase, step).us : kImpossible;
-          device.entry_us[devices][k] += entry_us(table, kNoDevice, to, kind, step);
+          if (passes_over(kind, step)) continue;
+          const NodeKind before = kind == NodeKind::kHead ? NodeKind::kFfn : kind;
+          device.entry_us[devices][k] += entry_us(table, kNoDevice, to, before, step);
           for (uint32_t from = 0; from < devices; ++from)
-            if (from != to) device.entry_us[from][k] += entry_us(table, from, to, kind, step);
+            if (from != to) device.entry_us[from][k] += entry_us(table, from, to, before, step);
         }
       }
     }
@@ -58,16 +60,19 @@ class PhaseTotals {
   double node_us(uint32_t device, NodeKind kind) const {
     return devices_[device].node_us[static_cast<size_t>(kind)];
   }
-  double entry(uint32_t from, uint32_t to, NodeKind before) const {
+  double entry(uint32_t from, uint32_t to, NodeKind before, NodeKind node) const {
     const size_t origin = from == kNoDevice ? devices_.size() : from;
-    return devices_[to].entry_us[origin][static_cast<size_t>(before)];
+    const NodeKind kind = node == NodeKind::kHead ? node : before;
+    return devices_[to].entry_us[origin][static_cast<size_t>(kind)];
   }
 
  private:
   using ByKind = std::array<double, kNodeKindCount>;
   struct Device {
     ByKind node_us{};
-    std::vector<ByKind> entry_us;  // by the device before; the last: none
+    // By the device before (the last: none) and the kind of node there; the head's: before the
+    // head.
+    std::vector<ByKind> entry_us;
   };
   std::vector<Device> devices_;
 };
@@ -225,8 +230,8 @@ class Planner {
     const uint32_t p = to / devices_, d = to % devices_;
     const uint32_t p0 = node == 0 ? kNoDevice : from / devices_;
     const uint32_t d0 = node == 0 ? kNoDevice : from % devices_;
-    const double prefill_us = prefill_.node_us(p, kind) + prefill_.entry(p0, p, before);
-    double other_us = decode_.node_us(d, kind) + decode_.entry(d0, d, before);
+    const double prefill_us = prefill_.node_us(p, kind) + prefill_.entry(p0, p, before, kind);
+    double other_us = decode_.node_us(d, kind) + decode_.entry(d0, d, before, kind);
     if (op_of(kind) == Op::kAttnCore && p != d)  // the prompt's keys and values change hands
       other_us += table_.edges[p][d].us(static_cast<double>(table_.model.kv_position_size()) *
                                         request_.prompt);
@@ -312,6 +317,13 @@ bool runs_everything(const DeviceCost& device) {
   });
 }
 
+Plan alone_on(const DeviceCost& device, const CostTable& table, uint32_t chunk) {
+  Plan plan = single_device_plan(device.name, table.model.layer_count());
+  plan.chunk = chunk;
+  plan.kv = table.model.kv;
+  return plan;
+}
+
 // Plans with several steps in flight that are worth refining: the sequential plan's devices, the
 // balanced shares, and half of the layers on each of two devices.
 std::vector<Plan> overlapping_starts(const CostTable& table, const PlanRequest& request,
@@ -382,6 +394,8 @@ CoordinatorShape PlanRequest::shape(const CostTable& table, const Plan& plan) co
   shape.max_outputs = shape.sequences = sequences;
   shape.kv = plan.kv.value_or(table.model.kv);
   shape.slots = plan.pipeline_depth;
+  for (const std::string& name : plan.devices)
+    shape.max_rounds = std::max(shape.max_rounds, table.devices[table.device(name)].rounds);
   return shape;
 }
 
@@ -406,6 +420,9 @@ Plan make_plan(const CostTable& table, const PlanRequest& request) {
   Choice best(table, request);
   std::vector<Plan> starts;
   for (uint32_t chunk : candidate_chunks(table, request)) {
+    // Their launches are for several tokens, which steps along the chain do not show.
+    for (const DeviceCost& device : table.devices)
+      if (runs_everything(device)) best.offer(alone_on(device, table, chunk));
     const auto plan = Planner(table, request, chunk, Objective::kLatency).run();
     if (!plan) continue;
     best.offer(*plan);

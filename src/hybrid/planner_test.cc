@@ -122,7 +122,8 @@ class ByHand {
             kinds_[i] == NodeKind::kHead && phase == Phase::kPrefill ? 1 : step.rows;
         if (kinds_[i] != NodeKind::kHead || step.has_output) us = cost.at(rows, step.position).us;
         if (i == 0) us += device.launch_us;
-        if (i > 0 && devices[i] != devices[i - 1])
+        const bool ends = kinds_[i] == NodeKind::kHead && !step.has_output;
+        if (i > 0 && devices[i] != devices[i - 1] && !ends)
           us += table_.edges[devices[i - 1]][devices[i]].fixed_us + device.launch_us;
         busy[devices[i]] += us;
       }

@@ -26,6 +26,7 @@ struct Task {
   PlanSegment segment;
   double fixed_us = 0;    // the launch, taking over
   double release_us = 0;  // handing over
+  bool passed_over = false;
   std::vector<NodeTime> nodes;
 
   double alone_us() const {
@@ -81,18 +82,33 @@ class StepTimes {
   std::vector<std::optional<NodeTime>> known_;
 };
 
+// Tokens for each group of sequences that a launch is for: a device that does whole steps takes
+// several in one submission.
+uint32_t tokens_per_launch(const CostTable& table, const Workload& work,
+                           const std::vector<PlanSegment>& segments) {
+  const bool together = work.phase == Phase::kDecode && segments.size() == 1;
+  return together ? table.devices[segments.front().device].rounds : 1;
+}
+
 TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work) {
   const std::vector<PlanSegment> segments = segments_of(table, plan, work.phase);
   const std::vector<NodeKind> kinds = table.model.nodes();
   TaskList list;
   list.segments = static_cast<uint32_t>(segments.size());
   list.depth = work.in_flight();
+  const uint32_t steps_per_launch = list.depth * tokens_per_launch(table, work, segments);
   for (const WorkStep& step : steps_of(work)) {
     StepTimes times(table, work.phase, step);
     uint32_t from = kNoDevice;
     for (const PlanSegment& segment : segments) {
       const NodeKind before = kinds[segment.first == 0 ? 0 : segment.first - 1];
-      Task task{list.items, segment, entry_us(table, from, segment.device, before, step), 0, {}};
+      Task task{list.items, segment, 0, 0, passes_over(kinds[segment.first], step), {}};
+      if (task.passed_over) {
+        list.tasks.push_back(task);
+        break;
+      }
+      if (list.items % steps_per_launch < list.depth)
+        task.fixed_us = entry_us(table, from, segment.device, before, step);
       if (from != kNoDevice) {
         const double at_source = source_share(table, from, segment.device) *
                                  hand_over_us(table, from, segment.device, before, step);
@@ -127,10 +143,10 @@ class Machine {
   }
 
   Simulation run() {
-    for (size_t done = 0; done < list_.tasks.size();) {
+    while (done_ < list_.tasks.size()) {
       start_ready();
       advance();
-      done += finish_ended();
+      finish_ended();
     }
     result_.us = now_;
     return std::move(result_);
@@ -189,16 +205,13 @@ class Machine {
     }
   }
 
-  size_t finish_ended() {
-    size_t count = 0;
+  void finish_ended() {
     for (size_t d = 0; d < running_.size(); ++d) {
       Running& slot = running_[d];
       if (slot.task == nullptr || slot.left_us > kNegligibleUs || !slot.releasing) continue;
       finish(slot);
       slot.task = nullptr;
-      ++count;
     }
-    return count;
   }
 
   void finish(const Running& slot) {
@@ -207,13 +220,22 @@ class Machine {
     for (const NodeTime& node : task.nodes) bytes += node.bytes;
     result_.spans.push_back({task.item, task.segment, slot.start_us, now_, bytes});
     result_.busy_us[task.segment.device] += now_ - slot.start_us;
-    const auto index = static_cast<size_t>(slot.task - list_.tasks.data());
-    list_.for_each_successor(index, [&](size_t later) {
+    count_done(static_cast<size_t>(slot.task - list_.tasks.data()));
+  }
+
+  void count_done(size_t task) {
+    ++done_;
+    list_.for_each_successor(task, [&](size_t later) {
       if (--waiting_for_[later] == 0) make_ready(later);
     });
   }
 
-  void make_ready(size_t task) { ready_[list_.tasks[task].segment.device].push_back(task); }
+  void make_ready(size_t task) {
+    if (list_.tasks[task].passed_over)
+      count_done(task);
+    else
+      ready_[list_.tasks[task].segment.device].push_back(task);
+  }
 
   const TaskList& list_;
   ContentionModel contention_;
@@ -221,6 +243,7 @@ class Machine {
   std::vector<Demand> demands_;            // per device
   std::vector<std::deque<size_t>> ready_;  // per device: tasks, in the order they became ready
   std::vector<uint32_t> waiting_for_;      // per task: predecessors not finished
+  size_t done_ = 0;
   double now_ = 0;
   Simulation result_;
 };

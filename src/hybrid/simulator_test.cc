@@ -71,6 +71,42 @@ TEST(Simulator, ADeviceWithMemoryOfItsOwnCopiesWhatIsHandedOver) {
   EXPECT_THAT(busy_us(1, 2), testing::ElementsAre(34, 34));
 }
 
+// The head by itself runs after a prompt's last chunk only, for the others nothing is launched or
+// handed over to its device.
+TEST(Simulator, PassesOverAHeadWithoutOutputs) {
+  CostTable table = two_devices(10, 20, 0);
+  table.devices[0].launch_us = 2;
+  table.devices[1].launch_us = 3;
+  table.edges[0][1] = {5, 0};
+  Plan plan = split_plan();
+  plan.prefill = {0, 0, 0, 0, 0, 1};
+  for (const uint32_t depth : {1u, 3u}) {
+    const Simulation simulation = simulate(table, plan, prompt(4, depth));
+    EXPECT_DOUBLE_EQ(simulation.us, 4 * (2 + 50) + 5 + 3 + 20) << depth;
+    EXPECT_EQ(simulation.spans.size(), 5u);
+  }
+  EXPECT_DOUBLE_EQ(bounds_of(table, plan, prompt(4, 3)).sum_us, 4 * (2 + 50) + 5 + 3 + 20);
+}
+
+TEST(Simulator, LaunchesOnceForSeveralTokensOfADeviceThatDoesWholeSteps) {
+  CostTable table = two_devices(10, 10, 0);
+  for (DeviceCost& device : table.devices) {
+    device.launch_us = 100;
+    device.rounds = 4;
+  }
+  Workload work;
+  work.phase = Phase::kDecode;
+  work.tokens = 9;
+  const Plan alone = single_device_plan("device0", 1);
+  EXPECT_DOUBLE_EQ(simulate(table, alone, work).us, 9 * 60 + 3 * 100);
+  work.sequences = work.depth = 2;  // a submission for each group
+  EXPECT_DOUBLE_EQ(simulate(table, alone, work).us, 2 * (9 * 60 + 3 * 100));
+  work.sequences = work.depth = 1;
+  EXPECT_DOUBLE_EQ(simulate(table, split_plan(), work).us, 9 * (60 + 2 * 100));
+  // A prompt's chunks have a launch each, and one head.
+  EXPECT_DOUBLE_EQ(simulate(table, alone, prompt(4, 1)).us, 4 * (100 + 50) + 10);
+}
+
 TEST(Simulator, SharesBandwidthWhileBothStream) {
   // Every node streams at the full 10 bytes a microsecond of its device.
   CostTable table = two_devices(10, 10, 100);

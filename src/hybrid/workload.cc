@@ -26,6 +26,10 @@ std::vector<WorkStep> steps_of(const Workload& workload) {
   return steps;
 }
 
+bool passes_over(NodeKind first, const WorkStep& step) {
+  return first == NodeKind::kHead && !step.has_output;
+}
+
 NodeTime node_time(const CostTable& table, uint32_t device, NodeKind kind, Phase phase,
                    const WorkStep& step) {
   uint32_t rows = step.rows;

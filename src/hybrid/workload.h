@@ -32,6 +32,10 @@ struct WorkStep {
 // In order. Groups of sequences take turns.
 std::vector<WorkStep> steps_of(const Workload& workload);
 
+// Whether a step passes over a segment that begins with such a node: the head by itself, where no
+// row is an output.
+bool passes_over(NodeKind first, const WorkStep& step);
+
 // A node on a device that supports it.
 NodeTime node_time(const CostTable& table, uint32_t device, NodeKind kind, Phase phase,
                    const WorkStep& step);

@@ -103,6 +103,7 @@ class CoreCompiler {
   bool compile_memory(const Operation& operation);
   bool compile_vector(const Operation& operation);
   bool compile_cascade(const Operation& operation);
+  void compile_stream(const Operation& operation);
   void compile_constant(const Operation& operation);
   void compile_binary(const Operation& operation, BinaryOp function);
   // Lanes of the result, which every operand must have.

@@ -63,6 +63,8 @@ enum class Opcode : uint8_t {
   kLock,         // LockAction on device lock `target` by `immediate`
   kCascadePut,   // `immediate` registers from a on, of `type`, as one word of the cascade
   kCascadeGet,   // the same from dst on
+  kStreamPut,    // a, of `type`, on the core's stream port
+  kStreamGet,    // dst = a word of `type` from it
   kFifoAcquire,  // immediate elements of FifoEnd `target`
   kFifoAccess,   // dst = reference to element `immediate` counted from the oldest held
   kFifoRelease,

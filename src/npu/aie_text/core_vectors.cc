@@ -1,4 +1,5 @@
-// vector operations of core bodies, lane by lane, and the cascade's; see core_compiler.h.
+// vector operations of core bodies, lane by lane, the cascade's and the stream port's; see
+// core_compiler.h.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -219,9 +220,34 @@ bool CoreCompiler::compile_vector(const Operation& operation) {
   return true;
 }
 
-// ---- the cascade ----
+// ---- the cascade, the stream port ----
+
+// aie.put_stream(%port, %value), aie.get_stream(%port)
+void CoreCompiler::compile_stream(const Operation& operation) {
+  const bool put = operation.name == "aie.put_stream";
+  if (operation.operands.size() != (put ? 2 : 1) || (!put && operation.results.empty()))
+    fail(operation, fmt::format("{} needs a port and a value", operation.name));
+  const Operation* port = lowering_.value(operation.operands[0]).definition;
+  const Attribute* number = port == nullptr ? nullptr : port->attribute("value");
+  if (number == nullptr || number->integer != 0)
+    fail(operation, "a core has one stream port: expected the constant 0");
+  const mlir::ValueId value = put ? operation.operands[1] : operation.results[0];
+  const ScalarType type = scalar_of(value, operation);
+  if (type.bits != 32 || lanes_of(value) != 1)
+    lowering_.diagnostics.unsupported(operation.location, "streamed values other than i32 and f32");
+  const int stored = put ? register_of(value, operation) : -1;
+  const int loaded = put ? -1 : define(operation);
+  Instruction& instruction = emit(put ? Opcode::kStreamPut : Opcode::kStreamGet, operation);
+  instruction.type = type;
+  instruction.a = stored;
+  instruction.destination = loaded;
+}
 
 bool CoreCompiler::compile_cascade(const Operation& operation) {
+  if (operation.name == "aie.put_stream" || operation.name == "aie.get_stream") {
+    compile_stream(operation);
+    return true;
+  }
   const bool put = operation.name == "aie.put_cascade";
   if (!put && operation.name != "aie.get_cascade") return false;
   if ((put ? operation.operands : operation.results).empty())

@@ -1,5 +1,5 @@
-// The custom spellings of routed text (switch boxes), of cascade transfers in cores, and of the
-// trace units' configuration. Names are those of mlir-aie's AIEOps.td.
+// The custom spellings of routed text (switch boxes), of cascade and stream transfers in cores, and
+// of the trace units' configuration. Names are those of mlir-aie's AIEOps.td.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -87,6 +87,29 @@ void get_cascade(Parser& p, Operation& op) {
   p.set_result_types(op, p.parse_type());
 }
 
+// "(%port : i32, %value : i32)"
+void put_stream(Parser& p, Operation& op) {
+  p.expect("(", "after aie.put_stream");
+  for (const char* closing : {",", ")"}) {
+    p.add_operand(op);
+    p.expect(":", "before a type");
+    p.parse_type_of(op.operands.back());
+    p.expect(closing, "after a type");
+  }
+  p.parse_optional_attributes(op);
+}
+
+// "(%port : i32) : i32"
+void get_stream(Parser& p, Operation& op) {
+  p.expect("(", "after aie.get_stream");
+  p.add_operand(op);
+  p.expect(":", "before the port's type");
+  p.parse_type_of(op.operands[0]);
+  p.expect(")", "after the port's type");
+  attributes_and_colon(p, op);
+  p.set_result_types(op, p.parse_type());
+}
+
 // "@name(%tile) { ... }": what is in the braces configures the hardware's trace unit, which nothing
 // here has.
 void trace(Parser& p, Operation& op) {
@@ -116,6 +139,8 @@ const OperationParsers kParsers = {
     {"aie.wire", wire},
     {"aie.put_cascade", put_cascade},
     {"aie.get_cascade", get_cascade},
+    {"aie.put_stream", put_stream},
+    {"aie.get_stream", get_stream},
     {"aie.trace", trace},
     {"aie.trace.start_config", start_trace},
 };

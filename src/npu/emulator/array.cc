@@ -75,14 +75,16 @@ void Array::load_channels() {
         channel.index = index;
       }
     }
-    for (const DmaDirection direction : {DmaDirection::kS2MM, DmaDirection::kMM2S}) {
-      DmaChannel& port = channels_.emplace_back();
-      port.tile = coordinate;
-      port.direction = direction;
-      port.control = true;
-      if (direction == DmaDirection::kMM2S) continue;
-      port.state = DmaChannel::State::kStreaming;  // always takes what comes
-      port.descriptor.length = UINT32_MAX / 4;
+    for (const DmaChannel::End end : {DmaChannel::End::kControl, DmaChannel::End::kCore}) {
+      for (const DmaDirection direction : {DmaDirection::kS2MM, DmaDirection::kMM2S}) {
+        DmaChannel& port = channels_.emplace_back();
+        port.tile = coordinate;
+        port.direction = direction;
+        port.end = end;
+        if (direction == DmaDirection::kMM2S) continue;
+        port.state = DmaChannel::State::kStreaming;  // takes what comes, a core's while it has room
+        port.descriptor.length = end == DmaChannel::End::kCore ? kCoreStreamWords : UINT32_MAX / 4;
+      }
     }
   }
   for (const ChannelStart& start : device().starts) {
@@ -99,10 +101,10 @@ void Array::load_routes() {
     if (route.source.kind == PortKind::kTrace || route.destination.kind == PortKind::kSouth)
       continue;  // traces are not produced, completion tokens reach the controller by themselves
     const auto carries = [](PortKind kind) {
-      return kind == PortKind::kDma || kind == PortKind::kTileControl;
+      return kind == PortKind::kDma || kind == PortKind::kTileControl || kind == PortKind::kCore;
     };
     if (!carries(route.source.kind) || !carries(route.destination.kind)) {
-      warn(route.location, "this route joins ports other than DMA channels and carries nothing");
+      warn(route.location, "this route joins ports of switches and carries nothing");
       continue;
     }
     DmaChannel& source = stream_end(route.source, DmaDirection::kMM2S);
@@ -176,9 +178,15 @@ DmaChannel& Array::control_port(TileCoordinate tile, DmaDirection direction) {
   return channels_[static_cast<size_t>(channel)];
 }
 
+// And those two the ends of its core's stream port.
+DmaChannel& Array::core_port(TileCoordinate tile, DmaDirection direction) {
+  return *(&control_port(tile, direction) + 2);
+}
+
 DmaChannel& Array::stream_end(const StreamPort& port, DmaDirection direction) {
-  return port.kind == PortKind::kTileControl ? control_port(port.tile, direction)
-                                             : channel_at(port.tile, direction, port.index);
+  if (port.kind == PortKind::kTileControl) return control_port(port.tile, direction);
+  if (port.kind == PortKind::kCore) return core_port(port.tile, direction);
+  return channel_at(port.tile, direction, port.index);
 }
 
 // ---- messages ----

@@ -1,7 +1,7 @@
 // The simulated array: tiles, channels, cores and controller acting on each other through one event
 // queue. Implemented by subject: array.cc (loading, memory, locks, registers), dma.cc (channels),
-// streams.cc (transfers and bandwidth), control_packets.cc, core_interpreter.cc, controller.cc,
-// deadlock.cc.
+// streams.cc (transfers and bandwidth), control_packets.cc, core_streams.cc, core_interpreter.cc,
+// controller.cc, deadlock.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,6 +23,9 @@
 
 namespace tandem::npu {
 
+// Words a core's stream port holds in each direction.
+inline constexpr uint32_t kCoreStreamWords = 4;
+
 // A core with its program's state.
 struct CoreState {
   const CoreDecl* declaration = nullptr;
@@ -42,6 +45,7 @@ struct CoreState {
   int cascade_target = -1;
   std::deque<CascadeWord> cascade_words;
   bool waits_for_cascade = false;
+  int waiting_port = -1;  // the channel that is the stream port it waits for
 
   // The kernel being called.
   std::unique_ptr<KernelCall> kernel;
@@ -85,6 +89,7 @@ class Array {
   TileState* find_tile(TileCoordinate tile);
   DmaChannel& channel_at(TileCoordinate tile, DmaDirection direction, int index);
   DmaChannel& control_port(TileCoordinate tile, DmaDirection direction);
+  DmaChannel& core_port(TileCoordinate tile, DmaDirection direction);
   DmaChannel& stream_end(const StreamPort& port, DmaDirection direction);
   const DeviceDesign& device() const { return design_.devices[static_cast<size_t>(device_)]; }
   [[noreturn]] void fail(SourceLocation location, const std::string& message) const;
@@ -147,6 +152,11 @@ class Array {
   void receive_control(DmaChannel& port, std::span<const std::byte> bytes);
   void execute_control(DmaChannel& port, size_t words);
 
+  // core_streams.cc
+  bool step_stream(CoreState& core, const Instruction& instruction);
+  void wake_port(int channel);
+  AgentId agent_of(int channel) const;
+
   // core_interpreter.cc
   void wake_core(int index);
   void reset_core(CoreState& core);
@@ -181,6 +191,7 @@ class Array {
   std::string describe_wait(AgentId agent) const;
   bool waits_to_put(const CoreState& core) const;
   std::vector<AgentId> blockers(AgentId agent) const;
+  std::vector<AgentId> stream_partners(int channel) const;
   std::vector<AgentId> lock_providers(const TileState& tile, int id) const;
   std::string agent_name(AgentId agent) const;
 

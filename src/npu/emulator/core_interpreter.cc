@@ -71,6 +71,7 @@ void Array::wake_core(int index) {
   if (core.ended) return;
   core.waiting_lock = -1;
   core.waits_for_cascade = false;
+  core.waiting_port = -1;
   core.local_time = std::max(core.local_time, now_);
   const std::vector<Instruction>& program = core.declaration->program.instructions;
   for (int count = 0; count < kSliceInstructions; ++count) {
@@ -149,6 +150,10 @@ Array::Step Array::step_core(CoreState& core, int index, const Instruction& inst
     case Opcode::kCascadeGet:
       if (!synchronise(core, index) || !step_cascade(core, index, instruction))
         return Step::kBlocked;
+      break;
+    case Opcode::kStreamPut:
+    case Opcode::kStreamGet:
+      if (!synchronise(core, index) || !step_stream(core, instruction)) return Step::kBlocked;
       break;
     case Opcode::kEnd: return Step::kEnded;
     case Opcode::kLock: return step_lock(core, index, instruction);

@@ -381,6 +381,56 @@ const char* const kGet = R"(
       %w = aie.get_cascade() : vector<16xi32>
       vector.store %w, %y[%c0] : memref<16xi32>, vector<16xi32>)";
 
+// The first core streams what it received to the second, which doubles it; `flow` joins them.
+std::string streamed(const std::string& flow) {
+  return device_text(std::string(kTiles) + R"(
+    %other = aie.tile(0, 4)
+    aie.objectfifo @out(%other, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.shim_dma_allocation @in (%shim, MM2S, 0)
+    aie.flow(%shim, DMA : 0, %core, Core : 0)
+)" + flow + R"(
+    aie.core(%core) {
+      %port = arith.constant 0 : i32
+      cf.br ^more
+    ^more:
+      %v = aie.get_stream(%port : i32) : i32
+      aie.put_stream(%port : i32, %v : i32)
+      cf.br ^more
+    }
+    aie.core(%other) {
+      %port = arith.constant 0 : i32
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %c16 = arith.constant 16 : index
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+      scf.for %i = %c0 to %c16 step %c1 {
+        %v = aie.get_stream(%port : i32) : i32
+        %w = arith.addi %v, %v : i32
+        memref.store %w, %y[%i] : memref<16xi32>
+      }
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    })" + sequence_text(16, 16));
+}
+
+TEST(CoreStreams, CarryWordsFromTheShimToACoreAndOn) {
+  const std::vector<int32_t> out =
+      run_core(streamed("aie.flow(%core, Core : 0, %other, Core : 0)"));
+  for (int32_t i = 0; i < 16; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], 2 * (i + 1));
+}
+
+TEST(CoreStreams, NeedAFlowAndSomeoneWhoReads) {
+  const auto error = [](const std::string& text) {
+    return run_error(text, {counting(1, 16), std::vector<int32_t>(16)});
+  };
+  EXPECT_THAT(error(streamed("")), HasSubstr("stream port of the core of tile (0, "));
+  // What the first core sends goes where nothing takes it.
+  EXPECT_THAT(error(streamed("aie.flow(%core, Core : 0, %mem, DMA : 0)\n"
+                             "aie.flow(%mem, DMA : 0, %other, Core : 0)")),
+              HasSubstr("waits for data on its stream port, MM2S channel 0 of tile (0, 1)"));
+}
+
 TEST(Cascade, CarriesVectorsToTheNeighbour) {
   EXPECT_EQ(run_core(cascade_design(kPut, kGet)), counting(1, 16));
 }

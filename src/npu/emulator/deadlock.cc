@@ -51,6 +51,13 @@ std::string Array::describe_wait(AgentId agent) const {
       return fmt::format("on line {} waits {}",
                          core.declaration->program.instructions[core.pc].location.line,
                          waits_to_put(core) ? "for room on its cascade" : "for its cascade's data");
+    if (core.waiting_port >= 0)
+      return fmt::format(
+          "on line {} waits for {} on its stream port",
+          core.declaration->program.instructions[core.pc].location.line,
+          channels_[static_cast<size_t>(core.waiting_port)].direction == DmaDirection::kMM2S
+              ? "room"
+              : "data");
     if (core.waiting_lock < 0) return "computes";
     const LockDecl& lock = device().locks[static_cast<size_t>(core.waiting_lock)];
     const Instruction& instruction = core.declaration->program.instructions[core.pc];
@@ -147,6 +154,7 @@ std::vector<AgentId> Array::blockers(AgentId agent) const {
     const CoreState& core = cores_[static_cast<size_t>(agent.index)];
     if (core.waits_for_cascade)
       return {{AgentKind::kCore, waits_to_put(core) ? core.cascade_target : core.cascade_source}};
+    if (core.waiting_port >= 0) return stream_partners(core.waiting_port);
     if (core.waiting_lock < 0) return {};
     const LockDecl& lock = device().locks[static_cast<size_t>(core.waiting_lock)];
     return lock_providers(tiles_.at(lock.tile), lock.id);
@@ -161,13 +169,19 @@ std::vector<AgentId> Array::blockers(AgentId agent) const {
     }
     return lock_providers(tiles_.at(tile), id);
   }
+  if (channel.state != State::kStreaming) return {};
+  return stream_partners(agent.index);
+}
+
+// Those at the other ends of a channel's stream.
+std::vector<AgentId> Array::stream_partners(int index) const {
+  const DmaChannel& channel = channels_[static_cast<size_t>(index)];
   std::vector<AgentId> others;
-  if (channel.state != State::kStreaming) return others;
   if (channel.direction == DmaDirection::kS2MM) {
-    for (const int source : channel.sources) others.push_back({AgentKind::kChannel, source});
+    for (const int source : channel.sources) others.push_back(agent_of(source));
   } else {
     for (const StreamTarget& target : targets(channel, current_packet(channel)))
-      others.push_back({AgentKind::kChannel, target.channel});
+      others.push_back(agent_of(target.channel));
   }
   return others;
 }

@@ -13,7 +13,10 @@ namespace tandem::npu {
 using State = DmaChannel::State;
 
 std::string Array::channel_name(const DmaChannel& channel) const {
-  if (channel.control) return fmt::format("the control port of tile {}", to_text(channel.tile));
+  if (channel.end != DmaChannel::End::kDma)
+    return fmt::format("the {} port of tile {}",
+                       channel.end == DmaChannel::End::kCore ? "core's stream" : "control",
+                       to_text(channel.tile));
   return fmt::format("{} channel {} of tile {}", to_text(channel.direction), channel.index,
                      to_text(channel.tile));
 }

@@ -152,10 +152,12 @@ void Array::deliver(DmaChannel& source, const std::vector<StreamTarget>& list) {
     gather(source, source.position, std::span(scratch_).subspan(source.moving_fifo));
     for (const StreamTarget& entry : list) {
       DmaChannel& target = channels_[static_cast<size_t>(entry.channel)];
-      if (target.control)
-        receive_control(target, scratch_);
-      else
-        scatter(target, target.position, scratch_);
+      switch (target.end) {
+        case DmaChannel::End::kDma: scatter(target, target.position, scratch_); break;
+        case DmaChannel::End::kControl: receive_control(target, scratch_); break;
+        case DmaChannel::End::kCore:
+          target.fifo.bytes.insert(target.fifo.bytes.end(), scratch_.begin(), scratch_.end());
+      }
     }
   }
   fifo.size -= source.moving_fifo;
@@ -188,18 +190,21 @@ void Array::finish_transfer(int index) {
   for (const StreamTarget& entry : list) {
     DmaChannel& target = channels_[static_cast<size_t>(entry.channel)];
     target.busy = false;
-    if (!target.control) target.position += source.moving / 4;
+    if (target.end != DmaChannel::End::kControl) target.position += source.moving / 4;
     target.total_bytes += source.moving;
     target.busy_cycles += now_ - source.began;
-    if (target.tile.row == 0 && !target.control) host_written_ += source.moving;
+    if (target.tile.row == 0 && target.end == DmaChannel::End::kDma) host_written_ += source.moving;
     if (packet_over) target.owner = -1;
   }
   if (from_memory > 0 && sent_all) finish_descriptor(index);
   for (const StreamTarget& entry : list) {
     const DmaChannel& target = channels_[static_cast<size_t>(entry.channel)];
-    if (target.state == State::kStreaming && target.position == target.descriptor.length)
+    if (target.end == DmaChannel::End::kDma && target.state == State::kStreaming &&
+        target.position == target.descriptor.length)
       finish_descriptor(entry.channel);
+    wake_port(entry.channel);
   }
+  wake_port(index);
   pump(index);
   for (const StreamTarget& entry : list) pump_sources(entry.channel);
 }

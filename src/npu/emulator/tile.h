@@ -86,15 +86,17 @@ struct DmaChannel {
   uint64_t generation = 0;
   uint64_t transfer_generation = 0;
 
-  // A tile's control port rather than its DMA: packets arriving write and read registers.
-  bool control = false;
+  // What a stream meets here: the tile's DMA; its control port, where packets write and read
+  // registers; its core, by way of `fifo` in either direction.
+  enum class End : uint8_t { kDma, kControl, kCore };
+  End end = End::kDma;
   std::vector<uint32_t> control_words;  // of a packet not complete yet
 
   // Stream side.
   std::vector<StreamTarget> circuit;                  // MM2S
   std::array<std::vector<StreamTarget>, 32> packets;  // MM2S, by packet id
   std::vector<int> sources;                           // S2MM: channels routed to it
-  StreamFifo fifo;                                    // MM2S
+  StreamFifo fifo;                                    // MM2S; S2MM of a core: bytes only
   bool header_pending = false;                        // MM2S: the packet header is still to send
   int owner = -1;                                     // S2MM: the source whose packet arrives
   bool busy = false;                                  // part of a transfer in flight

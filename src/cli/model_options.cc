@@ -39,6 +39,18 @@ std::string driver_report(const Backend& backend, const DeviceMemory& memory) {
                      mebibytes(memory.total()), mebibytes(used));
 }
 
+// With a plan -ctv alone is the type of both; without one keys are f16 unless -ctk says more.
+void take_kv_types(ModelOptions& options) {
+  if (!options.kv_key.empty()) options.engine.kv = parse_kv_type(options.kv_key);
+  if (options.kv_value.empty()) return;
+  const DType value = parse_kv_type(options.kv_value);
+  if (options.kv_key.empty() && !options.engine.plan.empty()) options.engine.kv = value;
+  if (value != options.engine.kv.value_or(DType::kF16))
+    throw Error(ErrorCode::kUsage,
+                fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
+                            options.kv_key.empty() ? "f16" : options.kv_key, options.kv_value));
+}
+
 }  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
@@ -58,7 +70,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->check(whole_number(0, kMaxThreads));
   command.add_option("-b,--batch-size", engine.batch, "prompt tokens handed over at once, at most")
       ->type_name("N")
-      ->capture_default_str()
+      ->default_str("2048, or as the plan says")
       ->check(whole_number(1, kMaxRows));
   command.add_option("--ubatch-size", engine.micro_batch, "prompt tokens of one step")
       ->type_name("N")
@@ -93,12 +105,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 
 std::unique_ptr<Engine> open_engine(ModelOptions& options) {
   if (options.verbose) set_log_level(LogLevel::kInfo);
-  if (!options.kv_key.empty()) options.engine.kv = parse_kv_type(options.kv_key);
-  if (!options.kv_value.empty() &&
-      parse_kv_type(options.kv_value) != options.engine.kv.value_or(DType::kF16))
-    throw Error(ErrorCode::kUsage,
-                fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
-                            options.kv_key.empty() ? "f16" : options.kv_key, options.kv_value));
+  take_kv_types(options);
   ProgressBar bar("loading");
   return std::make_unique<Engine>(options.model, options.engine, bar.callback());
 }

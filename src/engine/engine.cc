@@ -18,7 +18,7 @@ namespace tandem {
 namespace {
 
 constexpr uint32_t kKvGroup = 32;  // q8_0 values share a scale
-constexpr uint32_t kDefaultMicroBatch = 512;
+constexpr uint32_t kDefaultBatch = 2048, kDefaultMicroBatch = 512;
 
 std::string mib(uint64_t bytes) { return fmt::format("{} MiB", (bytes + (1 << 20) - 1) >> 20); }
 
@@ -90,9 +90,15 @@ void Engine::settle_options(const std::string& source) {
     throw Error(ErrorCode::kUsage,
                 fmt::format("{} has chunks of {} and --ubatch-size says {}; leave one of them out",
                             source, plan_.chunk, options_.micro_batch));
+  if (options_.batch != 0 && plan_.chunk > options_.batch)
+    throw Error(ErrorCode::kUsage,
+                fmt::format("{} has chunks of {} and --batch-size says {} at most; leave one of "
+                            "them out",
+                            source, plan_.chunk, options_.batch));
   if (!options_.kv) options_.kv = plan_.kv.value_or(DType::kF16);
   if (options_.micro_batch == 0)
     options_.micro_batch = plan_.chunk != 0 ? plan_.chunk : kDefaultMicroBatch;
+  if (options_.batch == 0) options_.batch = std::max(kDefaultBatch, plan_.chunk);
   options_.micro_batch = std::min(options_.micro_batch, options_.batch);
   options_.max_outputs =
       std::min(options_.max_outputs, std::max(options_.micro_batch, options_.sequences));

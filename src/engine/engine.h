@@ -26,7 +26,7 @@ struct EngineOptions {
   bool stand_ins = false;      // npu-emu for an absent NPU, a software GPU for an absent one
   uint32_t threads = 0;        // of the CPU backend; 0: the physical cores
   uint32_t context = 0;        // positions; 0: what fits, at most the trained context
-  uint32_t batch = 2048;       // rows handed over at once, at most
+  uint32_t batch = 0;          // rows handed over at once, at most; 0: 2048, or the plan's chunk
   uint32_t micro_batch = 0;    // rows of one step; 0: the plan's chunk, else 512
   uint32_t max_outputs = 1;    // logits rows of one step
   uint32_t max_rounds = 0;     // greedy tokens of one submit, at most; 0: as the device likes
@@ -58,7 +58,7 @@ class Engine {
   const GgufFile& file() const { return file_; }
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
-  // With what was left open filled in: context, micro-batch, rounds, cache type.
+  // With what was left open filled in: context, batch, micro-batch, rounds, cache type.
   const EngineOptions& options() const { return options_; }
   DType kv() const { return *options_.kv; }
   const Plan& plan() const { return plan_; }

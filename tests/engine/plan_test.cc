@@ -110,6 +110,19 @@ TEST(EnginePlan, RefusesAPlanAndACommandLineThatDisagree) {
   EXPECT_THROW(Engine(tiny().path(), options), Error);
   options.micro_batch = 24;
   EXPECT_NO_THROW(Engine(tiny().path(), options));
+  options.batch = 23;
+  EXPECT_THROW(Engine(tiny().path(), options), Error);
+}
+
+TEST(EnginePlan, NoDefaultShortensThePlansChunks) {
+  std::string text = format_plan(single_device_plan("cpu", 8), eight_layers());
+  text.insert(1, R"("chunk": 5000,)");
+  const PlanFile file(text);
+  EngineOptions options = options_with(file.path());
+  options.context = 6000;
+  const Engine engine(tiny().path(), options);
+  EXPECT_EQ(engine.options().micro_batch, 5000u);
+  EXPECT_EQ(engine.options().batch, 5000u);
 }
 
 TEST(EnginePlan, OneDeviceIsTheSameByEitherFlag) {

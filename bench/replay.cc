@@ -23,12 +23,12 @@ void print_replay(const std::string& path) {
   const Overheads& o = replay.overheads();
   fmt::print(
       "{}: {} on {}\nmeasured by {} {}, prompts of {} tokens, {} generated\n"
-      "fitted: launches x {:.2f}, hand-overs x {:.2f}\n\n"
+      "fitted: wakes x {:.2f}, hand-overs x {:.2f}\n\n"
       "| plan | in flight | sequences | prompt, measured | predicted | off | generation, measured "
       "| "
       "predicted | off | |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
       path, record.costs.model.name, record.machine, record.version, record.command, record.prompt,
-      record.generation, o.launch, o.hand_over);
+      record.generation, o.wake, o.hand_over);
   for (const RecordedRun& run : record.runs) {
     const double prompt = replay.speed(run, Phase::kPrefill);
     const double generation = replay.speed(run, Phase::kDecode);

@@ -55,9 +55,9 @@ struct DeviceCost {
   uint32_t pool = 0;          // index of the memory it keeps weights in
   uint64_t memory_size = 0;   // bytes of it that the device can use; 0: all
   double read_bandwidth = 0;  // bytes per second, alone; 0: not known
-  double launch_us = 0;       // to start and end a program while idle, whatever is in it
+  double launch_us = 0;       // to start and end a program, whatever is in it
+  double wake_us = 0;         // what a launch takes more after waiting for another device
   uint32_t host_cores = 0;    // cores of the host that it computes with
-  uint32_t rounds = 1;        // tokens that it generates a launch where it does whole steps
   std::array<NodeCost, kNodeKindCount> nodes;
 
   const NodeCost& node(NodeKind kind) const { return nodes[static_cast<size_t>(kind)]; }

@@ -17,7 +17,7 @@ namespace {
 // second, a million rows.
 constexpr double kMaxUs = 86400e6, kMaxBytes = 1e15, kMaxBandwidth = 1e14;
 constexpr uint64_t kMaxRows = 1 << 20, kMaxPosition = 1 << 24, kMaxWidth = 1 << 20;
-constexpr uint64_t kMaxLayers = 1024, kMaxCores = 4096, kMaxRounds = 4096;
+constexpr uint64_t kMaxLayers = 1024, kMaxCores = 4096;
 
 constexpr std::array kPhases = {Phase::kPrefill, Phase::kDecode};
 // ---- Reading ------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ void read_node(const JsonPlace& place, DeviceCost& device, std::vector<bool>& se
 
 DeviceCost read_device(const JsonPlace& place, const CostTable& table) {
   place.allow_only({"name", "emulated", "software", "memory", "memory_size", "read_bandwidth",
-                    "launch_us", "host_cores", "rounds", "nodes"});
+                    "launch_us", "wake_us", "host_cores", "nodes"});
   DeviceCost device;
   device.name = place.at("name").text();
   for (const DeviceCost& other : table.devices)
@@ -135,9 +135,8 @@ DeviceCost read_device(const JsonPlace& place, const CostTable& table) {
     device.memory_size = size->whole(1, static_cast<uint64_t>(kMaxBytes));
   device.read_bandwidth = place.at("read_bandwidth").number(0, kMaxBandwidth);
   device.launch_us = place.at("launch_us").number(0, kMaxUs);
+  device.wake_us = place.at("wake_us").number(0, kMaxUs);
   device.host_cores = static_cast<uint32_t>(place.at("host_cores").whole(0, kMaxCores));
-  if (const auto rounds = place.find("rounds"))
-    device.rounds = static_cast<uint32_t>(rounds->whole(1, kMaxRounds));
   std::vector<bool> seen(size_t{2} * kNodeKindCount, false);
   for (const JsonPlace& node : place.at("nodes").items()) read_node(node, device, seen);
   for (uint32_t kind = 0; kind < kNodeKindCount; ++kind)
@@ -229,8 +228,8 @@ std::string device_text(const DeviceCost& device, const CostTable& table) {
   if (device.memory_size > 0) head["memory_size"] = device.memory_size;
   head.update({{"read_bandwidth", device.read_bandwidth},
                {"launch_us", device.launch_us},
-               {"host_cores", device.host_cores},
-               {"rounds", device.rounds}});
+               {"wake_us", device.wake_us},
+               {"host_cores", device.host_cores}});
   std::string text = to_text(head);
   text.back() = ',';
   text += "\n     \"nodes\": [\n";

@@ -59,7 +59,6 @@ TEST(CostTable, SurvivesItsFile) {
     table.predicted = i % 2 == 0;
     table.model.tied = i % 2 == 0;
     table.devices.back().memory_size = i;
-    table.devices.back().rounds = 1 + i;
     if (i % 3 == 1) table.contention.push_back({{0.5, 0.75}});
     const std::string text = format_cost_table(table);
     const CostTable read = parse_cost_table(text, "costs.json");
@@ -68,8 +67,8 @@ TEST(CostTable, SurvivesItsFile) {
     EXPECT_EQ(read.model.global, table.model.global);
     EXPECT_EQ(read.model.tied, table.model.tied);
     EXPECT_EQ(read.devices.back().memory_size, table.devices.back().memory_size);
-    EXPECT_EQ(read.devices.back().rounds, table.devices.back().rounds);
     EXPECT_EQ(read.devices.back().launch_us, table.devices.back().launch_us);
+    EXPECT_EQ(read.devices.back().wake_us, table.devices.back().wake_us);
   }
 }
 

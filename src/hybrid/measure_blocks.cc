@@ -27,8 +27,8 @@ constexpr double kEnoughUs = 3e5;
 // Work before the first measurement: clocks rise, and a virtual machine gets its cores.
 constexpr double kWarmUpUs = 1e6;
 
-// A device lies idle for so long before a launch that counts, as while another device works:
-// its threads are asleep.
+// A device lies idle for so long before it is woken, as while another device works: its threads are
+// asleep.
 constexpr uint32_t kIdleUs = 200;
 
 double median(std::vector<double> values) {
@@ -85,15 +85,15 @@ class PhaseBench {
     return times;
   }
 
-  // What each more program takes into which a pass is cut.
-  double launch_us() {
+  // What each more program takes into which a pass is cut, with a pause before each.
+  double launch_us(uint32_t pause_us) {
     const Pass apart = slice_.record_apart(phase_);
     if (apart.size() < 2) return 0;
     slice_.set_step(phase_, 1, 0);
     std::vector<double> more;
     for (double sum = 0;
          more.size() < kLeastRuns || (sum < kEnoughUs && more.size() < kMostRuns);) {
-      const double apart_us = slice_.run_us(apart, kIdleUs);
+      const double apart_us = slice_.run_us(apart, pause_us);
       slice_.run_us(whole_);  // awake again
       more.push_back(apart_us - slice_.run_us(whole_));
       sum += apart_us;
@@ -209,11 +209,10 @@ class Measurement {
     cost.name = info.name;
     cost.emulated = info.emulated;
     cost.software = info.software;
-    cost.rounds = info.rounds;
     if (info.name == "cpu") cost.host_cores = options_.threads;
     if (info.software) cost.host_cores = default_thread_count();
     cost.read_bandwidth = device.measure_read_bandwidth();
-    // Decode first: the launch is measured in it where the device has it. A step of many sequences
+    // Decode first: launches are measured in it where the device has it. A step of many sequences
     // runs other programs than a step of few that has rows to spare.
     for (uint32_t sequences : options_.sequences) {
       SliceBench slice(device, slice_, weights_, shape(sequences));
@@ -274,7 +273,8 @@ class Measurement {
     if (bench.ops().empty()) return;
     if (device_ != cost.name) {
       bench.warm_up();
-      cost.launch_us = bench.launch_us();
+      cost.launch_us = bench.launch_us(0);
+      cost.wake_us = std::max(0.0, bench.launch_us(kIdleUs) - cost.launch_us);
       device_ = cost.name;
     }
     PhaseCosts costs(slice, bench, model_, cost);

@@ -23,6 +23,7 @@ namespace {
 
 constexpr double kImpossible = std::numeric_limits<double>::infinity();
 constexpr uint32_t kMaxDevices = 6;
+constexpr uint32_t kMaxRounds = 32;    // tokens that a device generates in one submission, at most
 constexpr double kTolerance = 0.25;    // of plans for overlap, which are refined afterwards
 constexpr size_t kRefined = 3;         // of the plans found, so many are refined by simulation
 constexpr uint32_t kJudgedTokens = 8;  // generated for each sequence, where plans are compared
@@ -31,8 +32,8 @@ constexpr uint32_t kJudgedTokens = 8;  // generated for each sequence, where pla
 // with most to do.
 enum class Objective : uint8_t { kLatency, kOverlap };
 
-// Microseconds of a whole phase, a launch for every step: of nodes by device and kind, and of
-// entering a device from another or, at the first node, from none.
+// Microseconds of a whole phase: of nodes by device and kind, and of entering a device from another
+// or, at the first node, from none.
 class PhaseTotals {
  public:
   PhaseTotals(const CostTable& table, const Workload& workload) {
@@ -317,13 +318,6 @@ bool runs_everything(const DeviceCost& device) {
   });
 }
 
-Plan alone_on(const DeviceCost& device, const CostTable& table, uint32_t chunk) {
-  Plan plan = single_device_plan(device.name, table.model.layer_count());
-  plan.chunk = chunk;
-  plan.kv = table.model.kv;
-  return plan;
-}
-
 // Plans with several steps in flight that are worth refining: the sequential plan's devices, the
 // balanced shares, and half of the layers on each of two devices.
 std::vector<Plan> overlapping_starts(const CostTable& table, const PlanRequest& request,
@@ -394,8 +388,7 @@ CoordinatorShape PlanRequest::shape(const CostTable& table, const Plan& plan) co
   shape.max_outputs = shape.sequences = sequences;
   shape.kv = plan.kv.value_or(table.model.kv);
   shape.slots = plan.pipeline_depth;
-  for (const std::string& name : plan.devices)
-    shape.max_rounds = std::max(shape.max_rounds, table.devices[table.device(name)].rounds);
+  shape.max_rounds = kMaxRounds;
   return shape;
 }
 
@@ -420,9 +413,6 @@ Plan make_plan(const CostTable& table, const PlanRequest& request) {
   Choice best(table, request);
   std::vector<Plan> starts;
   for (uint32_t chunk : candidate_chunks(table, request)) {
-    // Their launches are for several tokens, which steps along the chain do not show.
-    for (const DeviceCost& device : table.devices)
-      if (runs_everything(device)) best.offer(alone_on(device, table, chunk));
     const auto plan = Planner(table, request, chunk, Objective::kLatency).run();
     if (!plan) continue;
     best.offer(*plan);

@@ -34,6 +34,7 @@ uint64_t fixed_memory(const CostTable& table) {
   CoordinatorShape shape;
   shape.max_rows = kChunk;
   shape.context = kPrompt + kGenerate;
+  shape.max_rounds = 32;
   return Coordinator::activation_size(table.model.config(), shape) + kMemoryMargin;
 }
 
@@ -124,7 +125,8 @@ class ByHand {
         if (i == 0) us += device.launch_us;
         const bool ends = kinds_[i] == NodeKind::kHead && !step.has_output;
         if (i > 0 && devices[i] != devices[i - 1] && !ends)
-          us += table_.edges[devices[i - 1]][devices[i]].fixed_us + device.launch_us;
+          us +=
+              table_.edges[devices[i - 1]][devices[i]].fixed_us + device.launch_us + device.wake_us;
         busy[devices[i]] += us;
       }
     return busy;
@@ -245,6 +247,7 @@ TEST(Planner, SplitsLayersWhereSeveralSequencesGenerate) {
   for (DeviceCost& device : table.devices) {
     device.read_bandwidth = 0;  // no contention
     device.launch_us = 1;
+    device.wake_us = 0;
     for (NodeCost& node : device.nodes) {
       node.weight_bytes = 0;
       for (PhaseCost& phase : node.phases) phase = {{}, {{1, 0, 10, 0}, {2, 0, 20, 0}}};
@@ -303,7 +306,7 @@ TEST(Planner, KeepsOneCopyOfWeightsWhereMemoryHoldsNoSecond) {
       node.phase(Phase::kDecode) = {{}, {{1, 0, d == 0 ? 50.0 : 1.0, 0}}};
     }
     table.devices[d].node(NodeKind::kFfn).weight_bytes = 1000;
-    table.devices[d].launch_us = 0;
+    table.devices[d].launch_us = table.devices[d].wake_us = 0;
   }
   table.edges[0][1] = table.edges[1][0] = {};
   const uint64_t host = fixed_memory(table) + kLayerCache;

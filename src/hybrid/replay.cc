@@ -18,7 +18,7 @@ constexpr uint32_t kHalvings = 8;
 
 CostTable with_overheads(const CostTable& costs, const Overheads& overheads) {
   CostTable table = costs;
-  for (DeviceCost& device : table.devices) device.launch_us *= overheads.launch;
+  for (DeviceCost& device : table.devices) device.wake_us *= overheads.wake;
   for (std::vector<EdgeCost>& row : table.edges)
     for (EdgeCost& edge : row) {
       edge.fixed_us *= overheads.hand_over;
@@ -50,7 +50,7 @@ Overheads fit(const Record& record) {
   double least = misfit(record, best), step = 1;
   const auto improve = [&] {
     bool better = false;
-    for (double Overheads::*parameter : {&Overheads::launch, &Overheads::hand_over})
+    for (double Overheads::*parameter : {&Overheads::wake, &Overheads::hand_over})
       for (double direction : {1.0, -1.0}) {
         Overheads tried = best;
         tried.*parameter *= std::exp2(direction * step);

@@ -12,7 +12,7 @@ namespace tandem {
 
 // What going from device to device takes, as factors of what was measured alone.
 struct Overheads {
-  double launch = 1, hand_over = 1;
+  double wake = 1, hand_over = 1;
 };
 
 // Of predicted over measured speeds, as shares: 0.1 is 10 %, either way.

@@ -21,8 +21,8 @@ struct Bound {
 };
 
 TEST(Replay, PredictsRecordedRunsWithinTheStatedErrors) {
-  for (const Bound& bound : {Bound{"machines/records/h200-1b.json", 0.15, 0.42},
-                             Bound{"machines/records/h200-x2-4b.json", 0.08, 0.35}}) {
+  for (const Bound& bound : {Bound{"machines/records/h200-1b.json", 0.07, 0.23},
+                             Bound{"machines/records/h200-x2-4b.json", 0.38, 0.28}}) {
     const Record record = read_record(bound.file);
     const Replay replay(record);
     EXPECT_GE(replay.judged(Phase::kPrefill).count, 10u) << bound.file;
@@ -37,14 +37,14 @@ TEST(Replay, FindsTheOverheadsOfRunsThatHaveThem) {
   Record record;
   record.costs = random.make(2, 2);
   record.costs.devices[1].nodes = record.costs.devices[0].nodes;
-  for (DeviceCost& device : record.costs.devices) device.launch_us = 40;
-  record.costs.edges[0][1] = record.costs.edges[1][0] = {100, 0};
+  for (DeviceCost& device : record.costs.devices) device.wake_us = 40;
+  record.costs.edges[0][1] = record.costs.edges[1][0] = {0, 4e5};
   record.prompt = 12;
   record.generation = 4;
   CostTable truth = record.costs;
-  for (DeviceCost& device : truth.devices) device.launch_us *= 2;
+  for (DeviceCost& device : truth.devices) device.wake_us *= 2;
   for (std::vector<EdgeCost>& row : truth.edges)
-    for (EdgeCost& edge : row) edge.fixed_us *= 0.5;
+    for (EdgeCost& edge : row) edge.bytes_per_second *= 2;
   const size_t nodes = record.costs.model.nodes().size();
   for (uint32_t changes : {1u, 4u, 0u}) {
     RecordedRun run;
@@ -61,7 +61,7 @@ TEST(Replay, FindsTheOverheadsOfRunsThatHaveThem) {
     record.runs.push_back(run);
   }
   const Replay replay(record);
-  EXPECT_NEAR(replay.overheads().launch, 2, 0.1);
+  EXPECT_NEAR(replay.overheads().wake, 2, 0.1);
   EXPECT_NEAR(replay.overheads().hand_over, 0.5, 0.1);
   const ReplayErrors errors = replay.judged(Phase::kPrefill);
   EXPECT_EQ(errors.count, 1u);

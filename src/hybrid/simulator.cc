@@ -82,21 +82,12 @@ class StepTimes {
   std::vector<std::optional<NodeTime>> known_;
 };
 
-// Tokens for each group of sequences that a launch is for: a device that does whole steps takes
-// several in one submission.
-uint32_t tokens_per_launch(const CostTable& table, const Workload& work,
-                           const std::vector<PlanSegment>& segments) {
-  const bool together = work.phase == Phase::kDecode && segments.size() == 1;
-  return together ? table.devices[segments.front().device].rounds : 1;
-}
-
 TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work) {
   const std::vector<PlanSegment> segments = segments_of(table, plan, work.phase);
   const std::vector<NodeKind> kinds = table.model.nodes();
   TaskList list;
   list.segments = static_cast<uint32_t>(segments.size());
   list.depth = work.in_flight();
-  const uint32_t steps_per_launch = list.depth * tokens_per_launch(table, work, segments);
   for (const WorkStep& step : steps_of(work)) {
     StepTimes times(table, work.phase, step);
     uint32_t from = kNoDevice;
@@ -107,8 +98,7 @@ TaskList tasks_of(const CostTable& table, const Plan& plan, const Workload& work
         list.tasks.push_back(task);
         break;
       }
-      if (list.items % steps_per_launch < list.depth)
-        task.fixed_us = entry_us(table, from, segment.device, before, step);
+      task.fixed_us = entry_us(table, from, segment.device, before, step);
       if (from != kNoDevice) {
         const double at_source = source_share(table, from, segment.device) *
                                  hand_over_us(table, from, segment.device, before, step);

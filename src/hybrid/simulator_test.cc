@@ -23,7 +23,7 @@ CostTable two_devices(double us0, double us1, double bytes) {
   for (uint32_t d = 0; d < 2; ++d) {
     DeviceCost& device = table.devices[d];
     device.pool = 0;
-    device.launch_us = 0;
+    device.launch_us = device.wake_us = 0;
     device.read_bandwidth = 1e6 * 10;  // 10 bytes a microsecond
     for (NodeCost& node : device.nodes)
       for (PhaseCost& phase : node.phases)
@@ -86,25 +86,6 @@ TEST(Simulator, PassesOverAHeadWithoutOutputs) {
     EXPECT_EQ(simulation.spans.size(), 5u);
   }
   EXPECT_DOUBLE_EQ(bounds_of(table, plan, prompt(4, 3)).sum_us, 4 * (2 + 50) + 5 + 3 + 20);
-}
-
-TEST(Simulator, LaunchesOnceForSeveralTokensOfADeviceThatDoesWholeSteps) {
-  CostTable table = two_devices(10, 10, 0);
-  for (DeviceCost& device : table.devices) {
-    device.launch_us = 100;
-    device.rounds = 4;
-  }
-  Workload work;
-  work.phase = Phase::kDecode;
-  work.tokens = 9;
-  const Plan alone = single_device_plan("device0", 1);
-  EXPECT_DOUBLE_EQ(simulate(table, alone, work).us, 9 * 60 + 3 * 100);
-  work.sequences = work.depth = 2;  // a submission for each group
-  EXPECT_DOUBLE_EQ(simulate(table, alone, work).us, 2 * (9 * 60 + 3 * 100));
-  work.sequences = work.depth = 1;
-  EXPECT_DOUBLE_EQ(simulate(table, split_plan(), work).us, 9 * (60 + 2 * 100));
-  // A prompt's chunks have a launch each, and one head.
-  EXPECT_DOUBLE_EQ(simulate(table, alone, prompt(4, 1)).us, 4 * (100 + 50) + 10);
 }
 
 TEST(Simulator, SharesBandwidthWhileBothStream) {

@@ -49,6 +49,7 @@ class RandomTables {
     device.name = "device" + std::to_string(index);
     device.pool = below(2);
     device.launch_us = below(20);
+    device.wake_us = device.launch_us / 2;
     device.read_bandwidth = 1e6 * (50 + below(50));
     for (NodeCost& node : device.nodes) {
       node.weight_bytes = below(400);

@@ -52,9 +52,9 @@ double source_share(const CostTable& table, uint32_t from, uint32_t to) {
 
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step) {
-  const double launch = table.devices[to].launch_us;
-  if (from == kNoDevice) return launch;
-  return hand_over_us(table, from, to, before, step) + launch;
+  const DeviceCost& device = table.devices[to];
+  if (from == kNoDevice) return device.launch_us;
+  return hand_over_us(table, from, to, before, step) + device.launch_us + device.wake_us;
 }
 
 }  // namespace tandem

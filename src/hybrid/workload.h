@@ -40,9 +40,10 @@ bool passes_over(NodeKind first, const WorkStep& step);
 NodeTime node_time(const CostTable& table, uint32_t device, NodeKind kind, Phase phase,
                    const WorkStep& step);
 
-// Before the first node of a segment on `to`: its launch, and from another device the hand-over of
-// what node kind `before` wrote. `from` is kNoDevice for the first segment of a step. The host's
-// own work for a step is about a microsecond and not counted.
+// Before the first node of a segment on `to`: its launch, and from another device, which `to`
+// waited for, the hand-over of what node kind `before` wrote and the wake. `from` is kNoDevice for
+// the first segment of a step. The host's own work for a step is about a microsecond and not
+// counted.
 inline constexpr uint32_t kNoDevice = UINT32_MAX;
 double entry_us(const CostTable& table, uint32_t from, uint32_t to, NodeKind before,
                 const WorkStep& step);

@@ -105,6 +105,14 @@ Attribute operand_expression(int number) {
   return tree;
 }
 
+Attribute fold_map(const Attribute& map, const char* fold) {
+  if (map.items.empty()) return {};
+  Attribute tree = map.items[0];
+  for (size_t i = 1; i < map.items.size(); ++i)
+    tree = binary_expression(fold, std::move(tree), map.items[i]);
+  return tree;
+}
+
 Attribute parse_affine_indices(Parser& parser, Operation& operation) {
   Attribute list;
   list.kind = Kind::kArray;
@@ -155,9 +163,7 @@ Attribute parse_map_application(Parser& parser, Operation& operation, const char
   if (parser.accept("[")) parser.parse_operands_until(operation, "]");
   if (operation.operands.size() - first != static_cast<size_t>(map.integer))
     parser.fail_at(location, fmt::format("the map takes {} values", map.integer));
-  Attribute tree = map.items[0];
-  for (size_t i = 1; i < map.items.size(); ++i)
-    tree = binary_expression(fold, std::move(tree), map.items[i]);
+  Attribute tree = fold_map(map, fold);
   shift_operands(tree, static_cast<int>(first));
   return tree;
 }

@@ -10,6 +10,9 @@ namespace tandem::npu::mlir {
 Attribute constant_expression(int64_t value);
 Attribute operand_expression(int number);
 
+// The results of an affine_map as one expression: their "min" or "max".
+Attribute fold_map(const Attribute& map, const char* fold);
+
 // "[%i + 1, %j * 4]": values become operands of the operation; a list of expressions.
 Attribute parse_affine_indices(Parser& parser, Operation& operation);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "npu/aie_text/affine.h"
 #include "npu/aie_text/core_compiler.h"
 
 namespace tandem::npu {
@@ -326,9 +327,11 @@ bool CoreCompiler::compile_arithmetic(const Operation& operation) {
     compile_negate(operation);
   } else if (name == "affine.apply" || name == "affine.min" || name == "affine.max") {
     const Attribute* map = operation.attribute("map");
-    if (map == nullptr)
-      fail(operation, fmt::format("{} is supported in its custom spelling only", name));
-    const int value = affine_expression(*map, operation);
+    if (map == nullptr) fail(operation, fmt::format("{} needs its map", name));
+    const int value = affine_expression(
+        map->text == "affine_map" ? mlir::fold_map(*map, name == "affine.min" ? "min" : "max")
+                                  : *map,
+        operation);
     if (!operation.results.empty()) registers_[operation.results[0]] = value;
   } else {
     return false;
@@ -336,10 +339,11 @@ bool CoreCompiler::compile_arithmetic(const Operation& operation) {
   return true;
 }
 
-int CoreCompiler::affine_expression(const Attribute& tree, const Operation& operation) {
+int CoreCompiler::affine_expression(const Attribute& tree, const Operation& operation,
+                                    size_t first) {
   if (tree.kind == Attribute::Kind::kInteger) return constant(tree.integer, operation);
   if (tree.text == "%") {
-    const auto index = static_cast<size_t>(tree.integer);
+    const size_t index = static_cast<size_t>(tree.integer) + first;
     if (index >= operation.operands.size()) fail(operation, "an affine expression lacks a value");
     return register_of(operation.operands[index], operation);
   }
@@ -355,8 +359,8 @@ int CoreCompiler::affine_expression(const Attribute& tree, const Operation& oper
   const auto function = kFunctions.find(tree.text);
   if (function == kFunctions.end() || tree.items.size() != 2)
     fail(operation, "this affine expression is not supported");
-  const int a = affine_expression(tree.items[0], operation);
-  const int b = affine_expression(tree.items[1], operation);
+  const int a = affine_expression(tree.items[0], operation, first);
+  const int b = affine_expression(tree.items[1], operation, first);
   const int destination = new_register();
   Instruction& instruction = emit(Opcode::kBinary, operation);
   instruction.function = static_cast<uint8_t>(function->second);

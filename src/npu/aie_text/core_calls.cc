@@ -139,6 +139,50 @@ void CoreCompiler::compile_use_lock(const Operation& operation) {
   instruction.immediate = integer_in(lowering_, operation, "value", 0, kMaxLockValue, 1);
 }
 
+void CoreCompiler::compile_acquire(const Operation& operation) {
+  const int end = fifo_end(operation);
+  const int64_t count = integer_in(lowering_, operation, "size", 1, 10000);
+  if (count > static_cast<int64_t>(program_.fifo_ends[static_cast<size_t>(end)].buffers.size()))
+    fail(operation, fmt::format("cannot acquire {} elements of a FIFO that holds {}", count,
+                                program_.fifo_ends[static_cast<size_t>(end)].buffers.size()));
+  if (conditional_depth_ > 0 && !dynamic_fifos_ &&
+      program_.fifo_ends[static_cast<size_t>(end)].buffers.size() > 1)
+    lowering_.warn(
+        operation.location,
+        "mlir-aie rotates a FIFO's buffers in scf.for only: on the array this acquire gets the "
+        "same ones each time unless the core has dynamic_objfifo_lowering = true, as emulated");
+  if (!operation.results.empty()) {
+    const mlir::Type& element = fifo_elements_[static_cast<size_t>(end)];
+    const mlir::Type& subview = type_of(operation.results[0]);
+    if (subview.shape != element.shape || subview.scalar != element.scalar)
+      fail(operation, "the subview's elements are not of the FIFO's type");
+  }
+  const int oldest = define(operation);
+  Instruction& instruction = emit(Opcode::kFifoAcquire, operation);
+  instruction.target = end;
+  instruction.immediate = count;
+  instruction.destination = oldest;
+  if (!operation.results.empty()) subviews_[operation.results[0]] = end;
+}
+
+void CoreCompiler::compile_subview(const Operation& operation) {
+  const auto subview =
+      operation.operands.empty() ? subviews_.end() : subviews_.find(operation.operands[0]);
+  if (subview == subviews_.end()) fail(operation, "expected the result of an acquire");
+  const Operation* acquire = lowering_.value(operation.operands[0]).definition;
+  const int64_t count = integer_of(lowering_, *acquire, "size", 1);
+  const int64_t index = integer_in(lowering_, operation, "index", 0, 10000);
+  if (index >= count)
+    fail(operation, fmt::format("index {} is beyond the {} elements acquired", index, count));
+  const int oldest = register_of(operation.operands[0], operation);
+  const int destination = define(operation);
+  Instruction& instruction = emit(Opcode::kFifoAccess, operation);
+  instruction.target = subview->second;
+  instruction.a = oldest;
+  instruction.immediate = index;
+  instruction.destination = destination;
+}
+
 bool CoreCompiler::compile_array_operation(const Operation& operation) {
   const std::string& name = operation.name;
   if (name == "aie.end") {
@@ -146,44 +190,14 @@ bool CoreCompiler::compile_array_operation(const Operation& operation) {
   } else if (name == "aie.use_lock") {
     compile_use_lock(operation);
   } else if (name == "aie.objectfifo.acquire") {
-    const int end = fifo_end(operation);
-    const int64_t count = integer_in(lowering_, operation, "size", 1, 10000);
-    if (count > static_cast<int64_t>(program_.fifo_ends[static_cast<size_t>(end)].buffers.size()))
-      fail(operation, fmt::format("cannot acquire {} elements of a FIFO that holds {}", count,
-                                  program_.fifo_ends[static_cast<size_t>(end)].buffers.size()));
-    if (!operation.results.empty()) {
-      const mlir::Type& element = fifo_elements_[static_cast<size_t>(end)];
-      const mlir::Type& subview = type_of(operation.results[0]);
-      if (subview.shape != element.shape || subview.scalar != element.scalar)
-        fail(operation, "the subview's elements are not of the FIFO's type");
-    }
-    const int oldest = define(operation);
-    Instruction& instruction = emit(Opcode::kFifoAcquire, operation);
-    instruction.target = end;
-    instruction.immediate = count;
-    instruction.destination = oldest;
-    if (!operation.results.empty()) subviews_[operation.results[0]] = end;
+    compile_acquire(operation);
   } else if (name == "aie.objectfifo.release") {
     const int end = fifo_end(operation);
     Instruction& instruction = emit(Opcode::kFifoRelease, operation);
     instruction.target = end;
     instruction.immediate = integer_in(lowering_, operation, "size", 1, 10000);
   } else if (name == "aie.objectfifo.subview.access") {
-    const auto subview =
-        operation.operands.empty() ? subviews_.end() : subviews_.find(operation.operands[0]);
-    if (subview == subviews_.end()) fail(operation, "expected the result of an acquire");
-    const Operation* acquire = lowering_.value(operation.operands[0]).definition;
-    const int64_t count = integer_of(lowering_, *acquire, "size", 1);
-    const int64_t index = integer_in(lowering_, operation, "index", 0, 10000);
-    if (index >= count)
-      fail(operation, fmt::format("index {} is beyond the {} elements acquired", index, count));
-    const int oldest = register_of(operation.operands[0], operation);
-    const int destination = define(operation);
-    Instruction& instruction = emit(Opcode::kFifoAccess, operation);
-    instruction.target = subview->second;
-    instruction.a = oldest;
-    instruction.immediate = index;
-    instruction.destination = destination;
+    compile_subview(operation);
   } else {
     return name == "aie.event" || name == "aie.buffer" || name == "aie.lock";
   }
@@ -194,7 +208,7 @@ bool CoreCompiler::compile_array_operation(const Operation& operation) {
 
 void lower_cores(DeviceLowering& lowering) {
   for_each_core(lowering, [&](const Operation& operation, CoreDecl& core) {
-    core.program = CoreCompiler(lowering, core.tile).compile(*operation.regions[0]);
+    core.program = CoreCompiler(lowering, core.tile).compile(operation);
   });
 }
 

@@ -6,6 +6,8 @@
 
 #include <set>
 
+#include "npu/aie_text/affine.h"
+
 namespace tandem::npu {
 
 using mlir::ValueId;
@@ -141,7 +143,10 @@ void CoreCompiler::emit_prologue(const mlir::Region& body) {
   });
 }
 
-CoreProgram CoreCompiler::compile(const mlir::Region& body) {
+CoreProgram CoreCompiler::compile(const Operation& core) {
+  const mlir::Region& body = *core.regions[0];
+  dynamic_fifos_ = flag_of(core, "dynamic_objfifo_lowering");
+  conditional_depth_ = body.blocks.size() > 1 ? 1 : 0;
   emit_prologue(body);
   compile_region(body);
   program_.instructions.push_back(Instruction{});  // kEnd, for a body without a terminator
@@ -171,6 +176,12 @@ void CoreCompiler::compile_region(const mlir::Region& region) {
   }
   block_places_.pop_back();
   fixups_.pop_back();
+}
+
+void CoreCompiler::compile_conditional_region(const mlir::Region& region) {
+  ++conditional_depth_;
+  compile_region(region);
+  --conditional_depth_;
 }
 
 void CoreCompiler::compile_operations(const mlir::Block& block) {
@@ -235,14 +246,28 @@ void CoreCompiler::compile_for(const Operation& operation) {
 }
 
 void CoreCompiler::compile_affine_for(const Operation& operation) {
-  const mlir::Attribute* lower = operation.attribute("lower");
-  const mlir::Attribute* upper = operation.attribute("upper");
-  if (lower == nullptr || upper == nullptr)
-    fail(operation, "affine.for is supported in its custom spelling only");
   const int64_t step = integer_in(lowering_, operation, "step", 1, int64_t{1} << 40, 1);
-  compile_counted_loop(operation, affine_expression(*lower, operation),
-                       affine_expression(*upper, operation), constant(step, operation),
-                       static_cast<size_t>(integer_of(lowering_, operation, "bound_operands", 0)));
+  size_t first_initial = static_cast<size_t>(integer_of(lowering_, operation, "bound_operands", 0));
+  if (const mlir::Attribute* segments = operation.attribute("operandSegmentSizes");
+      segments != nullptr && segments->items.size() == 3)
+    first_initial = static_cast<size_t>(segments->items[0].integer + segments->items[1].integer);
+  if (first_initial > operation.operands.size()) fail(operation, "affine.for lacks operands");
+  const int lower = affine_bound(operation, false);
+  const int upper = affine_bound(operation, true);
+  compile_counted_loop(operation, lower, upper, constant(step, operation), first_initial);
+}
+
+// A bound as the custom spelling has it, or the generic form's map: the greatest of the results
+// below, the least above.
+int CoreCompiler::affine_bound(const Operation& operation, bool upper) {
+  if (const mlir::Attribute* tree = operation.attribute(upper ? "upper" : "lower"))
+    return affine_expression(*tree, operation);
+  const mlir::Attribute* map = operation.attribute(upper ? "upperBoundMap" : "lowerBoundMap");
+  const mlir::Attribute* segments = operation.attribute("operandSegmentSizes");
+  if (map == nullptr || segments == nullptr || segments->items.empty())
+    fail(operation, "affine.for needs its bounds");
+  const auto first = upper ? static_cast<size_t>(segments->items[0].integer) : size_t{0};
+  return affine_expression(mlir::fold_map(*map, upper ? "min" : "max"), operation, first);
 }
 
 void CoreCompiler::compile_counted_loop(const Operation& operation, int lower, int upper, int step,
@@ -300,7 +325,7 @@ void CoreCompiler::compile_if(const Operation& operation) {
     fail(operation, "scf.if needs a condition and a body");
   const std::vector<int> results = define_results(operation);
   const int branch = branch_on(register_of(operation.operands[0], operation), operation);
-  compile_region(*operation.regions[0]);
+  compile_conditional_region(*operation.regions[0]);
   if (!results.empty())
     parallel_move(results, yielded_registers(*operation.regions[0], "scf.yield", 0), operation);
   const bool has_else = operation.regions.size() > 1 && !operation.regions[1]->blocks.empty();
@@ -308,7 +333,7 @@ void CoreCompiler::compile_if(const Operation& operation) {
   if (has_else) emit(Opcode::kJump, operation);
   program_.instructions[static_cast<size_t>(branch)].other_target = here();
   if (!has_else) return;
-  compile_region(*operation.regions[1]);
+  compile_conditional_region(*operation.regions[1]);
   if (!results.empty())
     parallel_move(results, yielded_registers(*operation.regions[1], "scf.yield", 0), operation);
   program_.instructions[static_cast<size_t>(skip)].target = here();
@@ -327,7 +352,7 @@ void CoreCompiler::compile_index_switch(const Operation& operation) {
     const int branch = i < cases->items.size()
                            ? branch_if_equal(selector, cases->items[i].integer, operation)
                            : -1;
-    compile_region(*operation.regions[i]);
+    compile_conditional_region(*operation.regions[i]);
     if (!results.empty())
       parallel_move(results, yielded_registers(*operation.regions[i], "scf.yield", 0), operation);
     if (branch < 0) continue;
@@ -356,7 +381,7 @@ void CoreCompiler::compile_while(const Operation& operation) {
     append_registers(initial, register_of(operand, operation), operand);
   parallel_move(before_arguments, initial, operation);
   const int head = here();
-  compile_region(before);
+  compile_conditional_region(before);
   const Operation& condition =
       before.blocks.back().operations.empty() ? operation : before.blocks.back().operations.back();
   if (condition.name != "scf.condition" || condition.operands.empty())
@@ -367,7 +392,7 @@ void CoreCompiler::compile_while(const Operation& operation) {
   if (!results.empty()) parallel_move(results, passed, operation);
   const int branch = branch_on(register_of(condition.operands[0], condition), operation);
   parallel_move(after_arguments, passed, operation);
-  compile_region(after);
+  compile_conditional_region(after);
   parallel_move(before_arguments, yielded_registers(after, "scf.yield", 0), operation);
   emit(Opcode::kJump, operation).target = head;
   program_.instructions[static_cast<size_t>(branch)].other_target = here();

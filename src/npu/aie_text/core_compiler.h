@@ -19,7 +19,7 @@ class CoreCompiler {
   CoreCompiler(const DeviceLowering& lowering, TileCoordinate tile)
       : lowering_(lowering), tile_(tile) {}
 
-  CoreProgram compile(const mlir::Region& body);
+  CoreProgram compile(const mlir::Operation& core);
 
  private:
   using Operation = mlir::Operation;
@@ -65,6 +65,7 @@ class CoreCompiler {
 
   // Control flow.
   void compile_region(const mlir::Region& region);
+  void compile_conditional_region(const mlir::Region& region);
   void compile_operations(const mlir::Block& block);
   void compile_operation(const Operation& operation);
   bool compile_control(const Operation& operation);
@@ -95,6 +96,8 @@ class CoreCompiler {
   // The array.
   bool compile_array_operation(const Operation& operation);
   int fifo_end(const Operation& operation);
+  void compile_acquire(const Operation& operation);
+  void compile_subview(const Operation& operation);
   int lock_of(mlir::ValueId value) const;
   void compile_use_lock(const Operation& operation);
 
@@ -113,7 +116,9 @@ class CoreCompiler {
   void compile_unary(const Operation& operation, UnaryOp function);
   void compile_select(const Operation& operation);
   void compile_negate(const Operation& operation);
-  int affine_expression(const mlir::Attribute& tree, const Operation& operation);
+  // `first`: the operand that is number 0 in the tree.
+  int affine_expression(const mlir::Attribute& tree, const Operation& operation, size_t first = 0);
+  int affine_bound(const Operation& operation, bool upper);
   void compile_access(const Operation& operation, bool store);
   void compile_copy(const Operation& operation);
   void compile_view(const Operation& operation);
@@ -154,9 +159,11 @@ class CoreCompiler {
   TileCoordinate tile_;
   CoreProgram program_;
   std::map<mlir::ValueId, int> registers_;
-  std::map<mlir::ValueId, int> subviews_;                        // value -> FIFO end
-  std::map<std::string, int> fifo_end_of_name_;                  // "name/P" or "name/C"
-  std::vector<mlir::Type> fifo_elements_;                        // of program_.fifo_ends
+  std::map<mlir::ValueId, int> subviews_;        // value -> FIFO end
+  std::map<std::string, int> fifo_end_of_name_;  // "name/P" or "name/C"
+  std::vector<mlir::Type> fifo_elements_;        // of program_.fifo_ends
+  bool dynamic_fifos_ = false;                   // the core asks for buffers chosen at run time
+  int conditional_depth_ = 0;  // of regions that run as often as the program decides
   std::vector<std::map<std::string, BlockPlace>> block_places_;  // of the regions being compiled
   std::vector<std::vector<Fixup>> fixups_;
   // A call whose function is being compiled: where its results go, the jumps to its end.

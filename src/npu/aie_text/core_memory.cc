@@ -81,6 +81,9 @@ void CoreCompiler::compile_access(const Operation& operation, bool store) {
   if (const Attribute* expressions = operation.attribute("indices")) {
     for (const Attribute& tree : expressions->items)
       indices.push_back(affine_expression(tree, operation));
+  } else if (const Attribute* map = operation.attribute("map")) {
+    for (const Attribute& tree : map->items)
+      indices.push_back(affine_expression(tree, operation, memref + 1));
   } else {
     for (size_t i = memref + 1; i < operation.operands.size(); ++i)
       indices.push_back(register_of(operation.operands[i], operation));

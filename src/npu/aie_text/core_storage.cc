@@ -15,21 +15,30 @@ class StoragePlacer {
   StoragePlacer(DeviceLowering& lowering, const CoreDecl& core)
       : lowering_(lowering), core_(core) {}
 
-  void place(const Operation& core) { read_code(*core.regions[0]); }
+  void place(const Operation& core) { read_code(*core.regions[0], false); }
 
  private:
-  void read_code(const mlir::Region& code) {
+  // `scoped`: a function or a counted loop around the code ends the life of its variables.
+  void read_code(const mlir::Region& code, bool scoped) {
     mlir::walk(code, [&](const Operation& operation) {
       if (operation.name == "memref.get_global") place_global(operation);
-      if (operation.name == "memref.alloca") place_variable(operation);
+      if (operation.name == "memref.alloca") {
+        if (!scoped)
+          lowering_.fail(operation.location,
+                         "memref.alloca needs a function, scf.for or affine.for around it");
+        place_variable(operation);
+      }
       if (operation.name == "func.call" || operation.name == "call") read_callee(operation);
-      return true;
+      const bool scope = operation.name == "scf.for" || operation.name == "affine.for";
+      for (const auto& region : operation.regions) read_code(*region, scoped || scope);
+      return false;
     });
   }
 
   void read_callee(const Operation& call) {
     const Operation* function = find_function(lowering_, text_of(lowering_, call, "callee"));
-    if (function != nullptr && read_.insert(function).second) read_code(*function->regions[0]);
+    if (function != nullptr && read_.insert(function).second)
+      read_code(*function->regions[0], true);
   }
 
   BufferDecl buffer_of(const Operation& operation, const mlir::Type& type) const {

@@ -14,7 +14,9 @@
 namespace tandem::npu {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 std::string device_text(const std::string& body) {
   return "module {\n  aie.device(npu1) {\n" + body + "\n  }\n}\n";
@@ -81,6 +83,9 @@ TEST(Design, RefusesWhatTheCompilerVerifies) {
                 "t.mlir:22:37: '%x' is used with another type"},
            Case{"arith.addi %v, %v : i32", "arith.addi %v, %i : i32", "'%i' is used with another"},
            Case{"scf.for %i = %c0", "scf.for %t = %c0", "'%t' is defined twice"},
+           Case{"%w = arith.addi", "%in = arith.constant 1 : i32\n%w = arith.addi", "no error"},
+           Case{"%w = arith.addi", "%mem = arith.constant 1 : i32\n%w = arith.addi",
+                "'%mem' is defined twice"},
            Case{"      aie.end\n", "", "the body of aie.core does not end in a terminator"},
            Case{"      aie.end\n", "      aie.end\n      aie.end\n",
                 "aie.end must be the last operation of its block"},
@@ -134,6 +139,20 @@ TEST(Design, LowersFifosAsTheCompilerDoes) {
   EXPECT_EQ(design.sequence.size(), 7u);
   EXPECT_EQ(design.arguments.size(), 2u);
   EXPECT_EQ(design.arguments[1].size, 256u);
+}
+
+TEST(Design, WarnsOfFifosThatDoNotRotateOnTheArray) {
+  const auto warnings = [](const std::string& from, const std::string& to) {
+    return parse_design(edited_doubler(from, to), {"t.mlir", "", ""}).warnings;
+  };
+  EXPECT_THAT(warnings("scf.for %t", "scf.for %t"), IsEmpty());
+  EXPECT_THAT(warnings("%a = aie.objectfifo.acquire @in_core (Consume, 1) : "
+                       "!aie.objectfifosubview<memref<16xi32>>",
+                       "%yes = arith.constant true\nscf.if %yes {\n%u = aie.objectfifo.acquire "
+                       "@in_core (Consume, 1) : !aie.objectfifosubview<memref<16xi32>>\n}\n"
+                       "%a = aie.objectfifo.acquire @in_core (Consume, 1) : "
+                       "!aie.objectfifosubview<memref<16xi32>>"),
+              ElementsAre(HasSubstr("mlir-aie rotates a FIFO's buffers in scf.for only")));
 }
 
 TEST(Design, LocksStartAtPoolSize) {

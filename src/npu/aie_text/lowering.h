@@ -109,7 +109,7 @@ struct DeviceLowering {
   [[noreturn]] void fail(SourceLocation location, std::string_view message) const {
     diagnostics.fail(location, message);
   }
-  void warn(SourceLocation location, std::string_view message) {
+  void warn(SourceLocation location, std::string_view message) const {
     warnings.push_back(diagnostics.at(location, message));
   }
 

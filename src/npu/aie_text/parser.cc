@@ -126,6 +126,8 @@ ValueId Parser::use_value() {
 }
 
 ValueId Parser::define_value(const std::string& name, Type type, SourceLocation location) {
+  // A region sees the values around it, so what it defines needs names of its own.
+  if (is_visible(name)) fail_at(location, fmt::format("'%{}' is defined twice", name));
   Scope& scope = scopes_.back();
   ValueId value = -1;
   if (const auto found = scope.forward.find(name); found != scope.forward.end()) {
@@ -134,8 +136,7 @@ ValueId Parser::define_value(const std::string& name, Type type, SourceLocation 
   } else {
     value = new_value(name, location);
   }
-  if (!scope.names.emplace(name, value).second)
-    fail_at(location, fmt::format("'%{}' is defined twice", name));
+  scope.names.emplace(name, value);
   Value& entry = module_.values[static_cast<size_t>(value)];
   entry.type = std::move(type);
   entry.location = location;
@@ -174,11 +175,6 @@ void Parser::parse_region(Operation& operation,
   expect("{", fmt::format("to open the body of {}", operation.name));
   operation.regions.push_back(std::make_unique<Region>());
   Region& region = *operation.regions.back();
-  // A loop's body sees the values around it, so its arguments need names of
-  // their own.
-  if (operation.name.starts_with("scf.") || operation.name.starts_with("affine."))
-    for (const auto& [name, type] : arguments)
-      if (is_visible(name)) fail_at(opening, fmt::format("'%{}' is defined twice", name));
   scopes_.emplace_back();
   Block& entry = region.blocks.emplace_back();
   entry.location = token_.location;

@@ -186,7 +186,7 @@ TEST(Emulator, SameEventsWithoutData) {
 std::string through_mem_tile(const std::string& send, size_t in, size_t out, size_t buffer) {
   return device_text(std::string(kTiles) +
                      fmt::format(R"(
-    %b = aie.buffer(%mem) : memref<{0}xi32>
+    %store = aie.buffer(%mem) : memref<{0}xi32>
     %p = aie.lock(%mem) {{init = 1 : i32}}
     %c = aie.lock(%mem) {{init = 0 : i32}}
     aie.flow(%shim, DMA : 0, %mem, DMA : 0)
@@ -196,7 +196,7 @@ std::string through_mem_tile(const std::string& send, size_t in, size_t out, siz
     aie.memtile_dma(%mem) {{
       %0 = aie.dma(S2MM, 0) [{{
         aie.use_lock(%p, AcquireGreaterEqual, 1)
-        aie.dma_bd(%b : memref<{0}xi32>)
+        aie.dma_bd(%store : memref<{0}xi32>)
         aie.use_lock(%c, Release, 1)
       }}]
       %1 = aie.dma(MM2S, 0) [{{
@@ -212,7 +212,7 @@ std::string through_mem_tile(const std::string& send, size_t in, size_t out, siz
 
 TEST(Emulator, PadsWithZeros) {
   std::vector<std::vector<int32_t>> arguments{counting(1, 6), std::vector<int32_t>(20, 9)};
-  run(through_mem_tile("aie.dma_bd(%b : memref<6xi32>, 0, 20, [<size = 2, stride = 3>, "
+  run(through_mem_tile("aie.dma_bd(%store : memref<6xi32>, 0, 20, [<size = 2, stride = 3>, "
                        "<size = 3, stride = 1>], [<const_pad_before = 1, const_pad_after = 1>, "
                        "<const_pad_before = 2, const_pad_after = 0>])",
                        6, 20, 6),
@@ -224,7 +224,7 @@ TEST(Emulator, PadsWithZeros) {
 TEST(Emulator, RewritesOfABusyDescriptorAreReported) {
   constexpr size_t kWords = 16384;
   std::vector<std::vector<int32_t>> arguments{counting(1, kWords), std::vector<int32_t>(kWords)};
-  std::string text = through_mem_tile("aie.dma_bd(%b : memref<16384xi32>)", kWords, kWords, kWords);
+  std::string text = through_mem_tile("aie.dma_bd(%store : memref<16384xi32>)", kWords, kWords, kWords);
   const std::string first = "id = 1 : i64";
   text.replace(text.find(first), first.size(), "id = 0 : i64");
   const EmulationResult result = run(text, arguments);

@@ -368,8 +368,7 @@ void Coordinator::run_segment(uint32_t index) {
     DeviceUse& use = device_use(step.phase, segment.device);
     const uint64_t rows = uint64_t{slot.row_count()} * step.rounds_per_submit;
     if (segment.first_on_device) use.tokens += rows;
-    use.nodes += uint64_t{segment.nodes} * step.rounds_per_submit;
-    use.node_rows += rows * segment.nodes;
+    use.nodes += uint64_t{segment.plan_nodes} * step.rounds_per_submit;
     ++use.submits;
     use.busy_ns += end - start;
     use.predicted_seconds += predicted_seconds(backend) - predicted_before;

@@ -12,7 +12,6 @@ namespace tandem {
 struct DeviceUse {
   uint64_t tokens = 0;      // rows of the steps that the device had a part in
   uint64_t nodes = 0;       // plan nodes run, each once a step
-  uint64_t node_rows = 0;   // sum over the nodes run of the step's rows
   uint64_t submits = 0;     // programs run
   uint64_t busy_ns = 0;     // from handing over a program to its end
   uint64_t bytes = 0;       // weights, cache and activations its programs had to read and write
@@ -27,7 +26,6 @@ struct DeviceUse {
   DeviceUse& operator+=(const DeviceUse& other) {
     tokens += other.tokens;
     nodes += other.nodes;
-    node_rows += other.node_rows;
     submits += other.submits;
     busy_ns += other.busy_ns;
     bytes += other.bytes;

@@ -86,6 +86,7 @@ void Segment::note_operands(const Node& node) {
   }
   outputs_only = outputs_only && op.on_outputs;
   ++nodes;
+  if (node.op != Op::kArgmax) ++plan_nodes;
 }
 
 void Schedule::plan_transfers(Operand result) {

@@ -60,7 +60,7 @@ struct Segment {
   uint32_t device;
   std::vector<std::unique_ptr<Program>> programs;  // by slot
   size_t first_node = 0;                           // of the pass
-  uint32_t nodes = 0;
+  uint32_t nodes = 0, plan_nodes = 0;              // all, and without kArgmax
   bool outputs_only = true;            // all its nodes work on outputs: nothing to do without any
   bool first_on_device = true;         // the batch buffer must be handed to the device
   std::vector<Operand> reads, writes;  // crossing the segment's borders

@@ -31,7 +31,7 @@ Json event_json(const TraceEvent& event, size_t thread, uint64_t origin) {
   std::string name = kind_name(event.kind);
   if (event.segment != nullptr) {
     arguments["layers"] = {event.segment->first_layer, event.segment->last_layer};
-    arguments["nodes"] = event.segment->nodes;
+    arguments["nodes"] = event.segment->plan_nodes;
     name = (event.kind == TraceKind::kRun ? "" : name + " ") + event.segment->name();
   }
   if (event.kind == TraceKind::kRun) arguments["operations"] = event.operations;
@@ -43,6 +43,12 @@ Json event_json(const TraceEvent& event, size_t thread, uint64_t origin) {
           {"ts", static_cast<double>(event.start_ns - origin) * 1e-3},
           {"dur", static_cast<double>(event.end_ns - event.start_ns) * 1e-3},
           {"args", std::move(arguments)}};
+}
+
+// Names the process or a thread.
+Json name_json(std::string_view what, size_t thread, std::string_view name) {
+  return {
+      {"name", what}, {"ph", "M"}, {"pid", kProcess}, {"tid", thread}, {"args", {{"name", name}}}};
 }
 
 }  // namespace
@@ -64,14 +70,12 @@ Json trace_json(const std::vector<TraceLane>& lanes) {
   for (const TraceLane& lane : lanes)
     for (const TraceEvent& event : lane.events) origin = std::min(origin, event.start_ns);
   Json events = Json::array();
-  for (size_t thread = 0; thread < lanes.size(); ++thread) {
-    events.push_back({{"name", "thread_name"},
-                      {"ph", "M"},
-                      {"pid", kProcess},
-                      {"tid", thread},
-                      {"args", {{"name", lanes[thread].name}}}});
-    for (const TraceEvent& event : lanes[thread].events)
-      events.push_back(event_json(event, thread, origin));
+  events.push_back(name_json("process_name", kProcess, "tandem"));
+  size_t thread = kProcess;  // viewers list the thread first that has its process's number
+  for (const TraceLane& lane : lanes) {
+    events.push_back(name_json("thread_name", thread, lane.name));
+    for (const TraceEvent& event : lane.events) events.push_back(event_json(event, thread, origin));
+    ++thread;
   }
   Json dropped = Json::object();
   for (const TraceLane& lane : lanes) dropped[lane.name] = lane.dropped;

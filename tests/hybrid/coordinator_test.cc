@@ -138,7 +138,6 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
   EXPECT_EQ(cpu.tokens, 20u);
   EXPECT_EQ(gpu.tokens, 20u);
   EXPECT_EQ(gpu.nodes, 2u * 8);
-  EXPECT_EQ(gpu.node_rows, 20u * 8);
   EXPECT_EQ(gpu.submits, 2u * 8);
   // The residual rows to it and back, for each layer and chunk.
   EXPECT_EQ(gpu.edges, 2u * 8);
@@ -152,6 +151,9 @@ TEST(Coordinator, CountsWhatEachDeviceDid) {
   EXPECT_GE(coordinator.use(Phase::kPrefill).wall_ns, cpu.busy_ns + gpu.busy_ns);
   coordinator.reset_counters();
   EXPECT_EQ(coordinator.total_use().nodes, 0u);
+  // The choice of the largest is no node of the plan.
+  coordinator.run(rows_of(some_tokens(1), 20), Tail::kArgmax, 3);
+  EXPECT_EQ(coordinator.use(Phase::kDecode).devices[0].nodes, 3u * 34);
 }
 
 // Says that every program would have taken a second.

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <regex>
+#include <set>
 
 #include "base/json_value.h"
 #include "cpu/cpu_backend.h"
@@ -63,6 +65,7 @@ TEST_F(Traced, EveryProgramIsAnEventInItsDevicesLane) {
   std::map<std::pair<int, std::string>, int> names;
   std::map<int, double> end;
   for (const Json& event : trace["traceEvents"]) {
+    if (event["name"] == "process_name") continue;
     const int lane = event["tid"];
     ++names[{lane, event["name"]}];
     if (event["ph"] != "X") continue;
@@ -71,23 +74,47 @@ TEST_F(Traced, EveryProgramIsAnEventInItsDevicesLane) {
     end[lane] = event["ts"].get<double>() + event["dur"].get<double>();
     EXPECT_EQ(event["args"]["rows"], 8);
   }
-  EXPECT_EQ((names[{0, "thread_name"}]), 1);
-  EXPECT_EQ((names[{0, "embed[0] to ffn[3]"}]), 3);
-  EXPECT_EQ((names[{1, "qkv[4] to head[0]"}]), 3);
-  EXPECT_EQ((names[{1, "acquire qkv[4] to head[0]"}]), 3);
-  EXPECT_EQ((names[{0, "release embed[0] to ffn[3]"}]), 3);
+  EXPECT_EQ((names[{1, "thread_name"}]), 1);
+  EXPECT_EQ((names[{1, "embed[0] to ffn[3]"}]), 3);
+  EXPECT_EQ((names[{2, "qkv[4] to head[0]"}]), 3);
+  EXPECT_EQ((names[{2, "acquire qkv[4] to head[0]"}]), 3);
+  EXPECT_EQ((names[{1, "release embed[0] to ffn[3]"}]), 3);
   EXPECT_EQ(trace["otherData"]["events_dropped"]["cpu"], 0);
+}
+
+// Tokens are generated on the CPU, which needs what the other device cached of the prompt.
+TEST_F(Traced, HandOversOfTheCacheBelongToTheStepThatNeedsThem) {
+  coordinator_->run(rows_of(some_tokens(1), 24), Tail::kNone);
+  const Json trace = trace_json(coordinator_->trace());
+  int hand_overs = 0;
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["ph"] != "X" || event["args"]["phase"] != "decode") continue;
+    EXPECT_EQ(event["args"]["step"], 3) << event;  // after the three chunks
+    hand_overs += event["cat"] == "cache";
+  }
+  EXPECT_EQ(hand_overs, 4);
 }
 
 TEST_F(Traced, ThePlotHasALaneAndAPointForEachDevice) {
   const std::vector<TraceLane> lanes = coordinator_->trace();
   const std::string svg = plot_svg({{lanes[0], 1e10, false}, {lanes[1], 0, true}});
   EXPECT_THAT(svg, HasSubstr("cpu prefill"));
-  EXPECT_THAT(svg, HasSubstr("gpu&lt;0> prefill"));
-  EXPECT_THAT(svg, HasSubstr("gpu&lt;0> (emulated)"));
-  EXPECT_THAT(svg, HasSubstr("10.0 GB/s"));
+  EXPECT_THAT(svg, HasSubstr("gpu&lt;0> (emulated) prefill"));
+  EXPECT_THAT(svg, HasSubstr(">gpu&lt;0> (emulated)</text>"));
+  EXPECT_THAT(svg, HasSubstr("cpu: 10.0 GB/s"));
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
   EXPECT_THAT(plot_svg({}), HasSubstr("no programs were traced"));
+}
+
+// Devices that did the same stand on the same point.
+TEST_F(Traced, LabelsOfThePlotDoNotCoverEachOther) {
+  const TraceLane lane = coordinator_->trace()[0];
+  const std::string svg = plot_svg({{lane, 0, false}, {lane, 0, false}, {lane, 0, false}});
+  std::set<std::string> places;
+  const std::regex label("<text x=[^>]*>cpu prefill<");
+  for (std::sregex_iterator at(svg.begin(), svg.end(), label), end; at != end; ++at)
+    places.insert(at->str());
+  EXPECT_EQ(places.size(), 3u);
 }
 
 }  // namespace

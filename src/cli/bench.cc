@@ -109,7 +109,10 @@ void run_bench(BenchOptions& options) {
   if (format == BenchFormat::kMarkdown && !details.empty()) print("\n" + details);
   print(bench_footer(format, context));
   write_trace(*engine, options.trace, bandwidths);
-  if (options.model.verbose) report_devices(*engine);
+  if (options.model.verbose) {
+    fmt::print(stderr, "tandem: times, edges and copies below are those of the last repetition\n");
+    report_devices(*engine);
+  }
   if (interrupted()) {
     flush_stdout();
     exit_interrupted();
@@ -158,9 +161,12 @@ void add_bench_command(CLI::App& app) {
       ->capture_default_str()
       ->check(whole_number(1, 256));
   add_trace_options(*command, options->trace);
-  command->add_flag("--blocks", options->blocks,
-                    "measure the nodes inside passes on each device of a list (--device "
-                    "cpu,vulkan); -o is the file for the costs, which `tandem plan` reads");
+  CLI::Option* blocks = command->add_flag(
+      "--blocks", options->blocks,
+      "measure the nodes inside passes on each device of a list (--device cpu,vulkan); -o is the "
+      "file for the costs, which `tandem plan` reads");
+  for (const char* unused : {"--plan", "--trace", "--plot", "--n-prompt-gen"})
+    blocks->excludes(command->get_option(unused));
   command->add_option("-o,--output", options->format, "output: md, json, jsonl or csv")
       ->type_name("FORMAT")
       ->capture_default_str();

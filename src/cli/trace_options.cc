@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/trace_options.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
+#include "base/error.h"
 #include "base/json_value.h"
 #include "cli/output.h"
 #include "gguf/atomic_file.h"
@@ -26,6 +29,10 @@ void add_trace_options(CLI::App& command, TraceOptions& options) {
 
 void start_trace(Engine& engine, const TraceOptions& options) {
   if (!options.wanted()) return;
+  if (options.trace == options.plot)
+    throw Error(ErrorCode::kUsage, fmt::format("--trace and --plot both name {}; give each a file "
+                                               "of its own",
+                                               options.trace));
   // What cannot be written is told before the measuring, not after.
   for (const std::string& path : {options.trace, options.plot})
     if (!path.empty()) const AtomicFile probe(path, 0);

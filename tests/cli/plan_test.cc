@@ -42,15 +42,25 @@ TEST(Plan, HybridTellsAStoryOnThreeDevices) {
   EXPECT_THAT(outcome.err, HasSubstr(", 0 bytes copied"));
 }
 
-// The CPU is not software in place of a GPU, and runs without any.
-TEST(Plan, AutomaticNeedsNoGpu) {
+Outcome run_without_gpu(const std::vector<std::string>& more) {
   std::vector<std::string> arguments = kStory;
-  arguments.insert(arguments.end(), {"--plan", "auto"});
+  arguments.insert(arguments.end(), more.begin(), more.end());
   ProcessOptions options;
   options.environment = {{"VK_DRIVER_FILES", "/nonexistent"}, {"VK_ICD_FILENAMES", "/nonexistent"}};
-  const Outcome outcome = run_tandem(arguments, options);
+  return run_tandem(arguments, options);
+}
+
+// The CPU is not software in place of a GPU, and runs without any.
+TEST(Plan, AutomaticNeedsNoGpu) {
+  const Outcome outcome = run_without_gpu({"--plan", "auto"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, ContainsRegex("tandem: cpu .*prefill 50 nodes"));
+}
+
+TEST(Plan, TakesTheTypeOfValuesAloneForTheCache) {
+  const Outcome outcome = run_without_gpu({"--plan", "auto", "-ctv", "q8_0"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(" tokens, q8_0)"));
 }
 
 }  // namespace

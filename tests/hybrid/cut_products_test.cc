@@ -31,7 +31,7 @@ std::vector<std::vector<float>> logits_with(const LoadedModel& model, const std:
   return logits_of(coordinator, kPrompt, kPrompt, kGenerated);
 }
 
-// Only the order of sums differs.
+// Only the order of sums differs; a last bit of them can move an int8 of x by one.
 TEST(CutProducts, GiveTheSameLogits) {
   const LoadedModel model(wide_shape());
   const auto whole = logits_with(model, "units=1"), cut = logits_with(model, "units=1000");
@@ -40,7 +40,7 @@ TEST(CutProducts, GiveTheSameLogits) {
     float largest = 0;
     for (float value : whole[i]) largest = std::max(largest, std::fabs(value));
     for (size_t j = 0; j < whole[i].size(); ++j)
-      ASSERT_NEAR(whole[i][j], cut[i][j], 2e-3f * largest) << "token " << i << ", logit " << j;
+      ASSERT_NEAR(whole[i][j], cut[i][j], 5e-3f * largest) << "token " << i << ", logit " << j;
   }
 }
 

@@ -111,17 +111,19 @@ void clear_sums() {
 
 // The sums over the lanes of a row of weights. At each step an invocation hands on half of its sums
 // and keeps the other half, until it has one: the first kSumsLeft remain, in the first kSums lanes.
+// The inner loop's bound is literal: one that depends on the outer loop was left a loop by NVIDIA's
+// compiler, with the sums in memory.
 void sum_lanes() {
   [[unroll]] for (uint s = 0; s < 6; ++s) {
-    if ((1u << s) >= kLanes) continue;
     const uint half_sums = (kSums >> s) / 2;
-    if (half_sums == 0) sums[0] += subgroupShuffleXor(sums[0], 1u << s);
     const bool high = (gl_SubgroupInvocationID >> s & 1u) != 0;
-    [[unroll]] for (uint i = 0; i < half_sums; ++i) {
-      const float handed = high ? sums[i] : sums[half_sums + i];
-      const float kept = high ? sums[half_sums + i] : sums[i];
-      sums[i] = kept + subgroupShuffleXor(handed, 1u << s);
-    }
+    if ((1u << s) < kLanes && half_sums == 0) sums[0] += subgroupShuffleXor(sums[0], 1u << s);
+    [[unroll]] for (uint i = 0; i < 16; ++i)
+      if ((1u << s) < kLanes && i < half_sums) {
+        const float handed = high ? sums[i] : sums[half_sums + i];
+        const float kept = high ? sums[half_sums + i] : sums[i];
+        sums[i] = kept + subgroupShuffleXor(handed, 1u << s);
+      }
   }
 }
 
@@ -162,7 +164,19 @@ Place begin_unit(uint unit) {
                unit / kSplits * outputs_together() + gl_SubgroupInvocationID / kLanes * kColumns);
 }
 
-// Sums over the lanes of a row, then stores, or leaves the sum to sum_partials().
+// As emit(), of one output and one row of x at a time, whose sums stay in all lanes.
+void emit_one(Place place, bool valid, Run run, Target target) {
+  [[unroll]] for (uint r = 0; r < kRows; ++r) sums[r] = add_lanes(sums[r], kLanes);
+  const bool stores = valid && place.local < run.count && lane() == 0;
+  if (stores && kSplits == 1) {
+    store(target, 0, run.first + place.local, finish(sums[0], sums[kRows - 1]));
+  } else if (stores) {
+    [[unroll]] for (uint r = 0; r < kRows; ++r)
+      partials[partial_of(r, 0, place.unit % kSplits, place.local)] = sums[r];
+  }
+}
+
+// Sums over the lanes of a row, then stores, or leaves the sums to sum_partials().
 void emit(Place place, bool valid, Run run, Target target) {
   sum_lanes();
   const bool stores = valid && lane() < kSums;
@@ -234,7 +248,10 @@ void main() {
         add_products(u, x_row, min(group, kGroups - 1), group < kGroups);
       }
       if (ends) {
-        emit(now, now.unit < units, run, target);
+        if (kUsed == 1)
+          emit_one(now, now.unit < units, run, target);
+        else
+          emit(now, now.unit < units, run, target);
         clear_sums();
       }
     }

@@ -16,9 +16,8 @@
 //                                                defined; in each four the order is 0 2 1 3, which
 //                                                takes one mask a pair to unpack
 //
-// q is in [-128, 127], so signed dot products apply. kTwoScales says whether the two scales differ.
-// The float formats have no q: they define WEIGHT_IS_FLOAT, and their load8 and kTwoScales are absent
-// and their scale empty.
+// q is in [-128, 127], so signed dot products apply. The float formats have no q: they define
+// WEIGHT_IS_FLOAT, and their load8 is absent and their scale empty.
 //
 // Quantised rows are stored in tiles of 8 groups, as weight_layout.cc writes them; the last tile of
 // a row may be partly used. `row` is a multiple of 16.

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const uint kTileBytes = 144;
-const bool kTwoScales = false;
 
 struct Block {
   uvec4 nibbles;

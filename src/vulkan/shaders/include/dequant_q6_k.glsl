@@ -6,7 +6,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const uint kTileBytes = 224;
-const bool kTwoScales = true;
 
 struct Block {
   uvec4 low;

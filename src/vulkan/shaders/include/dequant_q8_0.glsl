@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const uint kTileBytes = 272;
-const bool kTwoScales = false;
 
 struct Block {
   uvec4 low;   // weights 0-15

@@ -46,25 +46,16 @@ Group load_group(uint64_t x_row, uint m, uint group) {
                Scales(row + 32 * kGroups).at[group]);
 }
 
-// Sums of products of int8 begin with the bits of 1.5 * 2^23: those of the float that is as much more,
-// which takes less time than a conversion.
-const int kFloatBits = 0x4b400000;
-float float_of(int sum) { return intBitsToFloat(sum) - 12582912.0; }
-
 float group_dot(Block block, Group x) {
   const BlockScale scale = block_scale(block);
-  int low = kFloatBits, high = kFloatBits;
+  int low = 0, high = 0;
   [[unroll]] for (uint i = 0; i < 4; ++i) {
     const uvec2 q = load8(block, i);
     low += dot_packed(q.x, x.low[i], 0);
-    if (kTwoScales)
-      high += dot_packed(q.y, x.high[i], 0);
-    else
-      low += dot_packed(q.y, x.high[i], 0);
+    high += dot_packed(q.y, x.high[i], 0);
   }
-  float scaled = scale.scale.x * float_of(low);
-  if (kTwoScales) scaled += scale.scale.y * float_of(high);
-  return x.scale.x * scaled + x.scale.y * scale.offset;
+  return x.scale.x * (scale.scale.x * float(low) + scale.scale.y * float(high)) +
+         x.scale.y * scale.offset;
 }
 
 #include "prepare_x.glsl"

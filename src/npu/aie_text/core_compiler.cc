@@ -251,7 +251,8 @@ void CoreCompiler::compile_affine_for(const Operation& operation) {
   if (const mlir::Attribute* segments = operation.attribute("operandSegmentSizes");
       segments != nullptr && segments->items.size() == 3)
     first_initial = static_cast<size_t>(segments->items[0].integer + segments->items[1].integer);
-  if (first_initial > operation.operands.size()) fail(operation, "affine.for lacks operands");
+  if (first_initial > operation.operands.size() || operation.regions.empty())
+    fail(operation, "affine.for lacks operands or a body");
   const int lower = affine_bound(operation, false);
   const int upper = affine_bound(operation, true);
   compile_counted_loop(operation, lower, upper, constant(step, operation), first_initial);
@@ -339,7 +340,7 @@ void CoreCompiler::compile_if(const Operation& operation) {
   program_.instructions[static_cast<size_t>(skip)].target = here();
 }
 
-// Cases are compared one after the other; the last region is the default.
+// Cases are compared one after the other; the first region is the default.
 void CoreCompiler::compile_index_switch(const Operation& operation) {
   const mlir::Attribute* cases = operation.attribute("cases");
   if (operation.operands.empty() || cases == nullptr ||
@@ -347,19 +348,20 @@ void CoreCompiler::compile_index_switch(const Operation& operation) {
     fail(operation, "scf.index_switch needs an index and a region per case and for the default");
   const std::vector<int> results = define_results(operation);
   const int selector = register_of(operation.operands[0], operation);
-  std::vector<int> exits;
-  for (size_t i = 0; i < operation.regions.size(); ++i) {
-    const int branch = i < cases->items.size()
-                           ? branch_if_equal(selector, cases->items[i].integer, operation)
-                           : -1;
-    compile_conditional_region(*operation.regions[i]);
+  const auto compile_case = [&](const mlir::Region& region) {
+    compile_conditional_region(region);
     if (!results.empty())
-      parallel_move(results, yielded_registers(*operation.regions[i], "scf.yield", 0), operation);
-    if (branch < 0) continue;
+      parallel_move(results, yielded_registers(region, "scf.yield", 0), operation);
+  };
+  std::vector<int> exits;
+  for (size_t i = 0; i < cases->items.size(); ++i) {
+    const int branch = branch_if_equal(selector, cases->items[i].integer, operation);
+    compile_case(*operation.regions[i + 1]);
     exits.push_back(here());
     emit(Opcode::kJump, operation);
     program_.instructions[static_cast<size_t>(branch)].other_target = here();
   }
+  compile_case(*operation.regions[0]);
   for (const int exit : exits) program_.instructions[static_cast<size_t>(exit)].target = here();
 }
 

@@ -63,7 +63,8 @@ std::vector<int> CoreCompiler::mixed_registers(const Operation& operation, std::
   const Attribute* list = operation.attribute(key);
   if (list == nullptr) fail(operation, fmt::format("{} needs its {}", operation.name, key));
   for (const Attribute& item : list->items) {
-    if (item.kind == Attribute::Kind::kInteger) {
+    // The generic form marks a dynamic entry with the smallest integer.
+    if (item.kind == Attribute::Kind::kInteger && item.integer != INT64_MIN) {
       registers.push_back(constant(item.integer, operation));
     } else {
       if (operand >= operation.operands.size()) fail(operation, "too few operands");
@@ -144,8 +145,7 @@ void CoreCompiler::compile_view(const Operation& operation) {
   check_in_core_memory(source, operation);
   size_t operand = 1;
   const bool subview = operation.name == "memref.subview";
-  const std::vector<int> offsets =
-      mixed_registers(operation, subview ? "static_offsets" : "offset", operand);
+  const std::vector<int> offsets = mixed_registers(operation, "static_offsets", operand);
   // A reinterpret_cast's one offset counts elements whatever the source's shape.
   const mlir::Type flat{mlir::Type::Kind::kMemref, source.scalar, {-1}, {1}, 0};
   registers_[operation.results[0]] = offset_address(

@@ -86,7 +86,7 @@ void CoreCompiler::compile_broadcast(const Operation& operation) {
 void CoreCompiler::compile_transpose(const Operation& operation) {
   const std::vector<int64_t>& from = type_of(operation.operands[0]).shape;
   const std::vector<int64_t>& to = type_of(operation.results[0]).shape;
-  const std::vector<int64_t> permutation = integers_of(operation, "position");
+  const std::vector<int64_t> permutation = integers_of(operation, "permutation");
   std::vector<bool> named(from.size());
   bool legal = permutation.size() == from.size() && to.size() == from.size();
   for (size_t i = 0; legal && i < from.size(); ++i) {
@@ -168,7 +168,7 @@ void CoreCompiler::compile_shuffle(const Operation& operation) {
   const int registers[] = {register_of(operation.operands[0], operation),
                            register_of(operation.operands[1], operation)};
   std::vector<int> lanes;
-  for (const int64_t index : integers_of(operation, "position")) {
+  for (const int64_t index : integers_of(operation, "mask")) {
     if (index < -1 || index >= first + second)
       fail(operation, fmt::format("the mask names position {} of {}", index, first + second));
     const bool from_second = index >= first;
@@ -183,7 +183,7 @@ void CoreCompiler::compile_shuffle(const Operation& operation) {
 // is i.
 void CoreCompiler::compile_multi_reduction(const Operation& operation) {
   const std::vector<int64_t>& shape = type_of(operation.operands[0]).shape;
-  const std::vector<int64_t> reduced = integers_of(operation, "position");
+  const std::vector<int64_t> reduced = integers_of(operation, "reduction_dims");
   const BinaryOp function = reduction_of(operation, text_of(lowering_, operation, "kind"));
   std::vector<int64_t> kept;
   std::vector<bool> is_reduced(shape.size());

@@ -157,7 +157,7 @@ void CoreCompiler::combine(const Operation& operation, BinaryOp function, int la
 // vector.extract %v[i]; vector.insert %value, %v[i]. Several positions name an inner vector.
 void CoreCompiler::compile_lane(const Operation& operation, bool insert) {
   const size_t at = insert ? 1 : 0;
-  const Attribute* position = operation.attribute("position");
+  const Attribute* position = operation.attribute("static_position");
   if (operation.operands.size() != at + 1 || operation.results.empty() || position == nullptr)
     fail(operation, fmt::format("{} needs a vector and constant positions", operation.name));
   const mlir::Type& type = type_of(operation.operands[at]);

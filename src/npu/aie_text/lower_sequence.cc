@@ -78,8 +78,7 @@ bool SequenceLowering::lower_value_operation(const Operation& operation) {
   if (subview || reinterpret) {
     const mlir::Type& source = device().value(operation.operands[0]).type;
     size_t operand = 1;
-    const std::vector<int64_t> offsets =
-        index_list(operation, subview ? "static_offsets" : "offset", operand);
+    const std::vector<int64_t> offsets = index_list(operation, "static_offsets", operand);
     int64_t stride = 1;
     int64_t elements = 0;
     for (size_t i = offsets.size(); i-- > 0;) {
@@ -400,7 +399,7 @@ void SequenceLowering::configure(const Operation& operation) {
 void SequenceLowering::run(const Operation& operation) {
   const std::string name = text_of(device(), operation, "runtime_sequence_symbol");
   const Operation* sequence = find_sequence(device(), name);
-  if (sequence == nullptr)
+  if (sequence == nullptr || sequence->regions.empty())
     fail(operation,
          fmt::format("device '@{}' has no runtime sequence '@{}'", device().out.name, name));
   if (++depth_ > 16) fail(operation, "runtime sequences run each other deeper than 16 levels");

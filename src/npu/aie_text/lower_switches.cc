@@ -57,6 +57,7 @@ class SwitchReader {
     is_mux_ = op.name == "aie.shim_mux";
     if (is_mux_ && lowering_.kind(tile) != TileKind::kShim)
       lowering_.fail(op.location, fmt::format("tile {} has no aie.shim_mux", to_text(tile)));
+    if (op.regions.empty()) lowering_.fail(op.location, op.name + " needs a body");
     tile_ = tile;
     SwitchBox& box = (is_mux_ ? muxes_ : boxes_)[tile];
     box.location = op.location;
@@ -155,6 +156,7 @@ class SwitchReader {
     if (box.circuits.contains(source) || box.rules.contains(source))
       lowering_.fail(op.location, fmt::format("input {} of tile {} is connected already",
                                               to_text(source), to_text(tile_)));
+    if (op.regions.empty()) lowering_.fail(op.location, "aie.packet_rules needs a body");
     std::vector<PacketRule>& rules = box.rules[source];
     mlir::walk(*op.regions[0], [&](const Operation& inner) {
       if (inner.name != "aie.rule" || inner.operands.empty()) return false;

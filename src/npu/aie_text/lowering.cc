@@ -199,6 +199,10 @@ int64_t struct_field(const DeviceLowering& lowering, const Attribute& item, std:
   const Attribute* field = item.field(key);
   if (field == nullptr || field->kind != Attribute::Kind::kInteger)
     lowering.fail(item.location, fmt::format("expected <{} = integer>", key));
+  constexpr int64_t kLimit = int64_t{1} << 30;  // more than any descriptor counts
+  if (field->integer < 0 || field->integer > kLimit)
+    lowering.fail(item.location,
+                  fmt::format("{} is {}; it must be from 0 to {}", key, field->integer, kLimit));
   return field->integer;
 }
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "npu/aie_text/affine.h"
 #include "npu/aie_text/parse_pieces.h"
 
@@ -100,6 +102,8 @@ void scf_index_switch(Parser& p, Operation& op) {
   op.set("cases", std::move(cases));
   p.expect_identifier("default", "after the cases");
   p.parse_region(op);
+  // The operation's first region is the default.
+  std::rotate(op.regions.begin(), op.regions.end() - 1, op.regions.end());
 }
 
 // "%a, %b : type, type" or nothing
@@ -228,8 +232,10 @@ void memref_subview(Parser& p, Operation& op) {
 void memref_reinterpret_cast(Parser& p, Operation& op) {
   p.add_operand(op);
   p.expect_identifier("to", "after the memref");
-  for (const char* key : {"offset", "sizes", "strides"}) {
-    p.expect_identifier(key, "in memref.reinterpret_cast");
+  for (const auto& [word, key] :
+       {std::pair("offset", "static_offsets"), std::pair("sizes", "static_sizes"),
+        std::pair("strides", "static_strides")}) {
+    p.expect_identifier(word, "in memref.reinterpret_cast");
     p.expect(":", "after a key");
     mixed_list(p, op, key);
     p.accept(",");

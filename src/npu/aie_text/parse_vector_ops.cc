@@ -57,7 +57,7 @@ void reduction(Parser& p, Operation& op) {
   p.set_result_types(op, p.parse_type());
 }
 
-void position(Parser& p, Operation& op) {
+void position(Parser& p, Operation& op, const char* key) {
   Attribute list;
   list.kind = Kind::kArray;
   list.location = p.token().location;
@@ -66,13 +66,13 @@ void position(Parser& p, Operation& op) {
     list.items.push_back(integer_attribute(p.take_integer("a constant position")));
     if (!p.token().is("]")) p.expect(",", "between positions");
   }
-  op.set("position", std::move(list));
+  op.set(key, std::move(list));
 }
 
 // "%v[3] : i32 from vector<16xi32>"
 void extract(Parser& p, Operation& op) {
   p.add_operand(op);
-  position(p, op);
+  position(p, op, "static_position");
   attributes_and_colon(p, op);
   p.set_result_types(op, p.parse_type());
   p.expect_identifier("from", "between the types");
@@ -84,7 +84,7 @@ void insert(Parser& p, Operation& op) {
   p.add_operand(op);
   p.expect(",", "between the value and the vector");
   p.add_operand(op);
-  position(p, op);
+  position(p, op, "static_position");
   source_and_result_types(p, op, "into");
 }
 
@@ -93,13 +93,13 @@ void fused(Parser& p, Operation& op) { elementwise(p, op, 3); }
 // "%a, %b [0, 5, 1] : vector<4xi32>, vector<4xi32>"
 void shuffle(Parser& p, Operation& op) {
   operands(p, op, 2);
-  position(p, op);
+  position(p, op, "mask");
   attributes_and_colon(p, op);
   const Type first = p.parse_type();
   p.expect(",", "between the types");
   p.parse_type_of(op.operands[1]);
   Type result = first;
-  const Attribute* mask = op.attribute("position");
+  const Attribute* mask = op.attribute("mask");
   if (result.shape.empty()) p.fail("expected a vector with dimensions");
   result.shape[0] = static_cast<int64_t>(mask->items.size());
   p.note_type_use(op.operands[0], first, op.location);
@@ -110,7 +110,7 @@ void shuffle(Parser& p, Operation& op) {
 void transpose(Parser& p, Operation& op) {
   p.add_operand(op);
   p.expect(",", "before the permutation");
-  position(p, op);
+  position(p, op, "permutation");
   source_and_result_types(p, op, "to");
 }
 
@@ -147,7 +147,7 @@ void multi_reduction(Parser& p, Operation& op) {
   p.expect(">", "after the kind of reduction");
   p.expect(",", "after the kind of reduction");
   operands(p, op, 2);
-  position(p, op);
+  position(p, op, "reduction_dims");
   source_and_result_types(p, op, "to");
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "npu/aie_text/sequence_lowering.h"
 
@@ -75,6 +76,25 @@ void apply_iteration(const DeviceLowering& device, const RuntimePattern& pattern
 
 }  // namespace
 
+namespace {
+
+// Whether the products a transfer's numbers enter stay far from the limits of 64 bits.
+bool is_sensible(const std::vector<int64_t>& offsets, const std::vector<int64_t>& sizes,
+                 const std::vector<int64_t>& strides) {
+  constexpr double kLimit = 0x1p50;
+  double length = 1;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const auto stride = static_cast<double>(strides[i]);
+    length *= static_cast<double>(sizes[i]);
+    for (const double value : {stride, static_cast<double>(offsets[i]) * stride,
+                               static_cast<double>(sizes[i]) * stride, length})
+      if (!(std::abs(value) < kLimit)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void SequenceLowering::dma_memcpy(const Operation& operation) {
   const ShimAllocation& shim = allocation(operation, "metadata");
   const HostReference& host = host_operand(operation, 0);
@@ -84,6 +104,8 @@ void SequenceLowering::dma_memcpy(const Operation& operation) {
   const std::vector<int64_t> strides = index_list(operation, "static_strides", operand);
   if (offsets.size() != 4 || sizes.size() != 4 || strides.size() != 4)
     fail(operation, "aiex.npu.dma_memcpy_nd needs 4 offsets, 4 sizes and 4 strides");
+  if (!is_sensible(offsets, sizes, strides))
+    fail(operation, "the offsets, sizes and strides reach beyond any memory");
 
   DmaChain chain;
   chain.tile = shim.tile;
@@ -299,7 +321,8 @@ void SequenceLowering::start_bd_chain(const Operation& operation) {
   const std::string name = text_of(device(), operation, "symbol");
   const Operation* definition = nullptr;
   mlir::walk(*device().operation.regions[0], [&](const Operation& candidate) {
-    if (candidate.name == "aie.bd_chain" && text_of(device(), candidate, "sym_name") == name)
+    if (candidate.name == "aie.bd_chain" && !candidate.regions.empty() &&
+        text_of(device(), candidate, "sym_name") == name)
       definition = &candidate;
     return false;
   });

@@ -307,6 +307,26 @@ TEST(CorePrograms, TransfersFollowTheirPermutation) {
   for (int32_t i = 0; i < 16; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], i % 4 * 4 + i / 4 + 1);
 }
 
+TEST(CorePrograms, TheGenericFormMeansTheSame) {
+  // The default of scf.index_switch is its first region; bounds and indices are maps.
+  const std::vector<int32_t> out = run_core(one_core(R"(
+      %seven = arith.constant 7 : i32
+      %nine = arith.constant 9 : i32
+      "affine.for"() <{lowerBoundMap = affine_map<() -> (0)>, operandSegmentSizes = array<i32: 0, 0, 0>, step = 2 : index, upperBoundMap = affine_map<() -> (8)>}> ({
+      ^bb0(%i: index):
+        %half = "affine.apply"(%i) <{map = affine_map<(d0) -> (d0 floordiv 2)>}> : (index) -> index
+        %r = "scf.index_switch"(%half) <{cases = array<i64: 1>}> ({
+          "scf.yield"(%seven) : (i32) -> ()
+        }, {
+          "scf.yield"(%nine) : (i32) -> ()
+        }) : (index) -> i32
+        %part = "memref.reinterpret_cast"(%y, %half) <{operandSegmentSizes = array<i32: 1, 1, 0, 0>, static_offsets = array<i64: -9223372036854775808>, static_sizes = array<i64: 4>, static_strides = array<i64: 1>}> : (memref<16xi32>, index) -> memref<4xi32, strided<[1], offset: ?>>
+        "affine.store"(%r, %part, %i) <{map = affine_map<(d0) -> (d0 floordiv 2)>}> : (i32, memref<4xi32, strided<[1], offset: ?>>, index) -> ()
+        "affine.yield"() : () -> ()
+      }) : () -> ())"));
+  EXPECT_THAT(std::vector<int32_t>(out.begin(), out.begin() + 7), ElementsAre(7, 0, 9, 0, 7, 0, 7));
+}
+
 TEST(CorePrograms, BranchesBetweenBlocksPassBuffersAndNumbers) {
   // A rotating choice of two buffers, as the compiler lowers dynamic FIFOs.
   const std::string text = device_text(std::string(kTiles) + R"(

@@ -224,7 +224,8 @@ TEST(Emulator, PadsWithZeros) {
 TEST(Emulator, RewritesOfABusyDescriptorAreReported) {
   constexpr size_t kWords = 16384;
   std::vector<std::vector<int32_t>> arguments{counting(1, kWords), std::vector<int32_t>(kWords)};
-  std::string text = through_mem_tile("aie.dma_bd(%store : memref<16384xi32>)", kWords, kWords, kWords);
+  std::string text =
+      through_mem_tile("aie.dma_bd(%store : memref<16384xi32>)", kWords, kWords, kWords);
   const std::string first = "id = 1 : i64";
   text.replace(text.find(first), first.size(), "id = 0 : i64");
   const EmulationResult result = run(text, arguments);

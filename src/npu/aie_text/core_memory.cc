@@ -18,10 +18,12 @@ std::vector<int64_t> CoreCompiler::strides_of(const mlir::Type& type) const {
 
 void CoreCompiler::check_in_core_memory(const mlir::Type& type, const Operation& operation) const {
   if (type.kind != mlir::Type::Kind::kMemref) fail(operation, "expected a memref");
-  for (size_t i = 0; i < type.shape.size(); ++i)
-    if (type.shape[i] < 0 || (i < type.strides.size() && type.strides[i] < 0))
-      lowering_.diagnostics.unsupported(operation.location,
-                                        "memrefs of unknown shape or stride in a core");
+  constexpr int64_t kLimit = int64_t{1} << 32;  // more than an array's memory
+  bool known = type.byte_count() > 0 && type.byte_count() < kLimit;
+  for (const int64_t stride : type.strides) known = known && stride >= 0 && stride < kLimit;
+  if (!known)
+    lowering_.diagnostics.unsupported(operation.location,
+                                      "memrefs of unknown or senseless shape or stride in a core");
   if (type.scalar.bits % 8 != 0 || type.scalar.bits > 64)
     lowering_.diagnostics.unsupported(operation.location,
                                       "memory elements other than 8, 16, 32 or 64 bits in a core");

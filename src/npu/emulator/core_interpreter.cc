@@ -13,8 +13,9 @@
 namespace tandem::npu {
 namespace {
 
-// A core that computes this long without touching a lock gives the others a turn.
-constexpr int kSliceInstructions = 1'000'000;
+// A core that computes this long without touching a lock gives the others, and the limits, a turn.
+constexpr int kSliceInstructions = 100'000;
+constexpr Cycles kSliceCycles = 1e6;
 
 // Instructions that only read and write registers; false: a division by zero.
 bool compute(const Instruction& instruction, std::vector<int64_t>& r) {
@@ -74,7 +75,8 @@ void Array::wake_core(int index) {
   core.waiting_port = -1;
   core.local_time = std::max(core.local_time, now_);
   const std::vector<Instruction>& program = core.declaration->program.instructions;
-  for (int count = 0; count < kSliceInstructions; ++count) {
+  const Cycles slice_end = core.local_time + kSliceCycles;
+  for (int count = 0; count < kSliceInstructions && core.local_time < slice_end; ++count) {
     if (core.pc >= program.size()) {
       core.ended = true;
       return;

@@ -56,7 +56,7 @@ void Array::check_limits(Cycles time) {
                 fmt::format("{}: the run passes {} simulated cycles without an end; the limit can "
                             "be raised",
                             design_.source_name, options_.cycle_limit));
-  if (events_ % 1024 != 0) return;
+  if (events_ % 64 != 0) return;
   const std::chrono::duration<double> wall = Clock::now() - started_;
   if (wall.count() > options_.wall_seconds_limit)
     throw Error(ErrorCode::kTimeout,

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -59,18 +60,27 @@ uint32_t default_thread_count() {
   return std::max(1u, static_cast<uint32_t>(cores.size()));
 }
 
+std::thread start_thread(std::string_view purpose, std::function<void()> body) {
+  try {
+    return std::thread(std::move(body));
+  } catch (const std::system_error& error) {
+    throw Error(ErrorCode::kInternal,
+                fmt::format("no thread for {} could be started: {}; raise the limit on processes "
+                            "(ulimit -u) or ask for fewer threads with -t",
+                            purpose, error.what()));
+  }
+}
+
 ThreadPool::ThreadPool(uint32_t thread_count)
     : size_(thread_count == 0 ? default_thread_count() : thread_count) {
   try {
     workers_.reserve(size_ - 1);
     for (uint32_t index = 1; index < size_; ++index)
-      workers_.emplace_back([this, index] { work(index); });
-  } catch (const std::system_error& error) {
-    const size_t started = workers_.size() + 1;
+      workers_.push_back(start_thread(fmt::format("worker {} of {}", index, size_),
+                                      [this, index] { work(index); }));
+  } catch (...) {
     stop();
-    throw Error(ErrorCode::kInternal,
-                fmt::format("only {} of {} threads could be started: {}; ask for fewer with -t",
-                            started, size_, error.what()));
+    throw;
   }
 }
 

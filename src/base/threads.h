@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -13,6 +15,9 @@ namespace tandem {
 
 // Physical cores that the process's affinity mask reaches; at least 1.
 uint32_t default_thread_count();
+
+// A thread that runs `body`. Throws kInternal, saying what it was for, when the system refuses one.
+std::thread start_thread(std::string_view purpose, std::function<void()> body);
 
 // Threads wait by spinning for some microseconds, then asleep in the kernel, so an idle pool costs
 // nothing and a step that follows at once pays no wake-up. Nothing here allocates after

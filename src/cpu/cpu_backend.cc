@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/threads.h"
 #include "cpu/bandwidth.h"
 #include "cpu/executor.h"
 #include "cpu/isa.h"
@@ -72,7 +73,7 @@ class CpuBackend : public Backend {
     info_.maps_embedding = true;
     info_.device = fmt::format("{}, {}, {} {}", cpu_name(), kernels_.name, pool_.size(),
                                pool_.size() == 1 ? "thread" : "threads");
-    driver_ = std::thread([this] { drive(); });
+    driver_ = start_thread("the CPU's programs", [this] { drive(); });
   }
 
   ~CpuBackend() override {

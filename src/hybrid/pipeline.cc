@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hybrid/pipeline.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 #include "base/check.h"
-#include "base/error.h"
 #include "base/interrupt.h"
+#include "base/threads.h"
 
 namespace tandem {
 
@@ -17,12 +14,11 @@ Pipeline::Pipeline(uint32_t device_count, uint32_t slot_count)
     : lanes_(device_count), slot_count_(slot_count) {
   for (Lane& lane : lanes_) lane.slots.resize(slot_count);
   try {
-    for (Lane& lane : lanes_) lane.thread = std::thread([this, &lane] { drive(lane); });
-  } catch (const std::system_error& error) {
+    for (Lane& lane : lanes_)
+      lane.thread = start_thread("a device of the pipeline", [this, &lane] { drive(lane); });
+  } catch (...) {
     stop();
-    throw Error(ErrorCode::kInternal,
-                fmt::format("no thread for each of {} devices could be started: {}", device_count,
-                            error.what()));
+    throw;
   }
 }
 

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/threads.h"
 #include "npu/design_source.h"
 #include "npu/detect.h"
 #include "npu/device.h"
@@ -114,7 +115,7 @@ NpuBackendImpl::NpuBackendImpl(const NpuOptions& options) : options_(options) {
     open_emulator();
   else
     open_silicon();
-  owner_ = std::thread([this] { drive(); });
+  owner_ = start_thread("the NPU's programs", [this] { drive(); });
 }
 
 NpuBackendImpl::~NpuBackendImpl() {

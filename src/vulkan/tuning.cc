@@ -163,10 +163,10 @@ uint64_t estimated_time(uint64_t loads, uint32_t rows, uint32_t together) {
 
 // Whether an invocation has registers for two chunks of its weights, a group of x and its sums.
 bool has_registers(const Tuning& tuning, const MatvecSize& size, uint32_t rows, uint32_t unroll) {
-  constexpr uint32_t kGroupOfX = 10;
-  const uint32_t needed =
-      2 * rows * unroll * size.group_words + std::bit_ceil(rows * size.together) + kGroupOfX;
-  return size.together == 1 || needed <= tuning.few_registers;
+  constexpr uint32_t kGroupOfX = 10, kMostSums = 32;  // as many as matvec.comp's sum_lanes() takes
+  const uint32_t sums = std::bit_ceil(rows * size.together);
+  const uint32_t needed = 2 * rows * unroll * size.group_words + sums + kGroupOfX;
+  return size.together == 1 || (sums <= kMostSums && needed <= tuning.few_registers);
 }
 
 // Tries all layouts and takes the one that is done first; among equals the one with fewer splits,

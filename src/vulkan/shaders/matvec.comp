@@ -111,8 +111,8 @@ void clear_sums() {
 
 // The sums over the lanes of a row of weights. At each step an invocation hands on half of its sums
 // and keeps the other half, until it has one: the first kSumsLeft remain, in the first kSums lanes.
-// The inner loop's bound is literal: one that depends on the outer loop was left a loop by NVIDIA's
-// compiler, with the sums in memory.
+// The inner loop's bound is literal, so that every compiler unrolls it and keeps the sums in
+// registers: see docs/vulkan.md for what a bound that depended on the outer loop may have cost.
 void sum_lanes() {
   [[unroll]] for (uint s = 0; s < 6; ++s) {
     const uint half_sums = (kSums >> s) / 2;

@@ -177,9 +177,8 @@ const Geometry& geometry_of(Generation generation) {
 const Geometry* find_geometry(std::string_view name, uint32_t* columns) {
   for (const Geometry& row : kGeometries)
     for (uint32_t count = 1; count <= row.columns; ++count) {
-      std::string candidate(row.name);
-      if (count < row.columns) candidate += "_" + std::to_string(count) + "col";
-      if (candidate != name) continue;
+      const std::string subset = std::string(row.name) + "_" + std::to_string(count) + "col";
+      if (subset != name && (count < row.columns || row.name != name)) continue;
       if (columns != nullptr) *columns = count;
       return &row;
     }

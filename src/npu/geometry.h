@@ -90,6 +90,7 @@ const Geometry& geometry_of(Generation generation);
 std::span<const Geometry> geometries();
 
 // By name: "npu1", "npu2" or one of their column subsets "npu1_1col" .. ; nullptr for other names.
+// All columns have such a name too: older texts of mlir-aie say "npu1_4col".
 // `columns` receives how many columns the name stands for.
 const Geometry* find_geometry(std::string_view name, uint32_t* columns = nullptr);
 

@@ -27,11 +27,13 @@ TEST(Geometry, KnowsColumnSubsets) {
   uint32_t columns = 0;
   ASSERT_NE(find_geometry("npu1", &columns), nullptr);
   EXPECT_EQ(columns, 4u);
+  ASSERT_EQ(find_geometry("npu1_4col", &columns), find_geometry("npu1"));
+  EXPECT_EQ(columns, 4u);
   ASSERT_NE(find_geometry("npu2_7col", &columns), nullptr);
   EXPECT_EQ(columns, 7u);
   ASSERT_NE(find_geometry("npu1_1col", &columns), nullptr);
   EXPECT_EQ(columns, 1u);
-  for (const char* name : {"npu1_4col", "npu1_0col", "npu3", "", "npu2_9col"})
+  for (const char* name : {"npu1_5col", "npu1_0col", "npu3", "", "npu2_9col"})
     EXPECT_EQ(find_geometry(name), nullptr) << name;
 }
 

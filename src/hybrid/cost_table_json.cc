@@ -73,6 +73,7 @@ ModelShape read_model(const JsonPlace& place) {
   for (uint32_t i = 0; i < kNodeKindCount; ++i)
     model.weight_bytes[i] = weights.at(node_kind_name(static_cast<NodeKind>(i)))
                                 .whole(0, static_cast<uint64_t>(kMaxBytes));
+  if (weights.keys().size() != kNodeKindCount) weights.fail("has more members than kinds of nodes");
   return model;
 }
 

@@ -117,6 +117,9 @@ TEST(CostTable, NamesThePlaceOfWhatIsWrong) {
             std::string::npos);
   EXPECT_NE(failure("\"node\":\"qkv\"", "\"node\":\"kqv\"").find("is 'kqv', none of"),
             std::string::npos);
+  EXPECT_NE(
+      failure("\"weight_bytes\":{", "\"weight_bytes\":{\"qvk\":1,").find("/weight_bytes has more"),
+      std::string::npos);
   EXPECT_NE(failure("\"rows\":3", "\"rows\":1").find("is out of order"), std::string::npos);
   EXPECT_NE(failure("\"rows\":3", "\"rows\":0").find("is 0, expected 1 to"), std::string::npos);
   EXPECT_NE(failure("\"rows\":3", "\"rows\":2.5").find("expected a whole number"),

@@ -79,6 +79,12 @@ std::vector<std::pair<std::string, double>> read_rates(const JsonPlace& place,
   return rates;
 }
 
+bool of_same_devices(const std::vector<std::pair<std::string, double>>& a,
+                     const std::vector<std::pair<std::string, double>>& b) {
+  return std::is_permutation(a.begin(), a.end(), b.begin(), b.end(),
+                             [](const auto& x, const auto& y) { return x.first == y.first; });
+}
+
 MeasuredContention read_contention(const JsonPlace& place,
                                    const std::vector<MachineDevice>& devices) {
   place.allow_only({"source", "alone", "together"});
@@ -86,8 +92,12 @@ MeasuredContention read_contention(const JsonPlace& place,
   contention.source = place.at("source").text();
   contention.alone = read_rates(place.at("alone"), devices);
   for (const JsonPlace& item : place.at("together").items()) {
-    contention.together.push_back(read_rates(item, devices));
-    for (const auto& [name, rate] : contention.together.back()) {
+    const auto rates = read_rates(item, devices);
+    if (rates.size() < 2) item.fail("names fewer than two devices");
+    for (const auto& earlier : contention.together)
+      if (of_same_devices(rates, earlier)) item.fail("is of the same devices as an earlier entry");
+    contention.together.push_back(rates);
+    for (const auto& [name, rate] : rates) {
       const auto alone =
           std::find_if(contention.alone.begin(), contention.alone.end(),
                        [&, &key = name](const auto& entry) { return entry.first == key; });

@@ -165,6 +165,13 @@ TEST(Machine, NamesThePlaceOfWhatIsWrong) {
             std::string::npos);
   EXPECT_NE(failure("55400000000.0", "99e9").find("more than the device reaches alone"),
             std::string::npos);
+  EXPECT_NE(
+      failure("\"together\": [", "\"together\": [{},").find("/contention/together/0 names fewer"),
+      std::string::npos);
+  EXPECT_NE(failure("\"together\": [",
+                    "\"together\": [{\"vulkan\": 55400000000.0, \"cpu\": 28000000000.0},")
+                .find("/contention/together/1 is of the same devices"),
+            std::string::npos);
   EXPECT_NE(failure("\"name\": \"npu\"", "\"name\": \"cpu\"").find("earlier device"),
             std::string::npos);
 }

@@ -121,7 +121,7 @@ void run_bench(BenchOptions& options) {
 
 // The first prompt and generation bound the rows and positions that are measured.
 void run_blocks(const BenchOptions& options, const std::string& devices, const std::string& out) {
-  BlockBench bench{devices, options.model.engine.threads, {}};
+  BlockBench bench{devices, options.model.engine.threads, kv_type_of(options.model.kv), {}};
   bench.request.prompt = std::max(1u, options.prompts.front());
   bench.request.generate = std::max(1u, options.generations.front());
   bench.request.sequences = options.parallel;

@@ -29,6 +29,7 @@ CostTable measure_blocks(const BlockBench& bench, const ModelConfig& config,
   ProgressBar bar("measuring");
   BlockBenchOptions options;
   options.threads = bench.threads;
+  options.kv = bench.kv;
   options.progress = bar.callback();
   return measure_this_machine(config, weights, names, bench.request, options);
 }

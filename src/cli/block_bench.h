@@ -12,6 +12,7 @@ namespace tandem {
 struct BlockBench {
   std::string devices;  // "cpu,vulkan"; empty: those a plan may use unasked
   uint32_t threads = 0;
+  DType kv = DType::kF16;
   PlanRequest request;
 };
 

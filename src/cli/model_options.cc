@@ -39,22 +39,34 @@ std::string driver_report(const Backend& backend, const DeviceMemory& memory) {
                      mebibytes(memory.total()), mebibytes(used));
 }
 
-// With a plan -ctv alone is the type of both; without one keys are f16 unless -ctk says more.
+// With a plan, which has a type of its own, -ctv alone is the type of both.
 void take_kv_types(ModelOptions& options) {
-  if (!options.kv_key.empty()) options.engine.kv = parse_kv_type(options.kv_key);
-  if (options.kv_value.empty()) return;
-  const DType value = parse_kv_type(options.kv_value);
-  if (options.kv_key.empty() && !options.engine.plan.empty()) options.engine.kv = value;
-  if (value != options.engine.kv.value_or(DType::kF16))
-    throw Error(ErrorCode::kUsage,
-                fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
-                            options.kv_key.empty() ? "f16" : options.kv_key, options.kv_value));
+  KvOptions& kv = options.kv;
+  if (kv.key.empty() && !options.engine.plan.empty()) kv.key = kv.value;
+  if (!kv.key.empty() || !kv.value.empty()) options.engine.kv = kv_type_of(kv);
 }
 
 }  // namespace
 
 void add_model_path(CLI::App& command, std::string& path) {
   command.add_option("-m,--model", path, "GGUF file of the model")->required()->type_name("FILE");
+}
+
+void add_kv_options(CLI::App& command, KvOptions& options) {
+  command.add_option("--cache-type-k", options.key, "key cache: f32, f16 or q8_0")
+      ->type_name("TYPE")
+      ->default_str("f16, or as the plan says");
+  command.add_option("--cache-type-v", options.value, "value cache, as the key cache")
+      ->type_name("TYPE");
+}
+
+DType kv_type_of(const KvOptions& options) {
+  const DType key = options.key.empty() ? DType::kF16 : parse_kv_type(options.key);
+  if (!options.value.empty() && parse_kv_type(options.value) != key)
+    throw Error(ErrorCode::kUsage,
+                fmt::format("-ctk {} and -ctv {} differ; the cache has one type for both",
+                            kv_type_name(key), options.value));
+  return key;
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
@@ -76,11 +88,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->type_name("N")
       ->default_str("512, or as the plan says")
       ->check(whole_number(1, kMaxRows));
-  command.add_option("--cache-type-k", options.kv_key, "key cache: f32, f16 or q8_0")
-      ->type_name("TYPE")
-      ->default_str("f16, or as the plan says");
-  command.add_option("--cache-type-v", options.kv_value, "value cache, as the key cache")
-      ->type_name("TYPE");
+  add_kv_options(command, options.kv);
   CLI::Option* device =
       command
           .add_option("--device", engine.device, "device to run on; `tandem devices` lists them")

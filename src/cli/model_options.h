@@ -14,15 +14,25 @@ class App;
 
 namespace tandem {
 
+// The cache's types as typed; the value's follows the key's when empty.
+struct KvOptions {
+  std::string key, value;
+};
+
 struct ModelOptions {
   std::string model;
   EngineOptions engine;
-  std::string kv_key, kv_value;  // as typed; the value's follows the key's when empty
+  KvOptions kv;
   bool verbose = false;
 };
 
 // Declares -m, -c, -t, -b, -ub, -ctk, -ctv, --device, --plan, --stand-ins and -v on `command`.
 void add_model_options(CLI::App& command, ModelOptions& options);
+
+// -ctk and -ctv alone, for commands that plan.
+void add_kv_options(CLI::App& command, KvOptions& options);
+// The one type of both, f16 where nothing is said. Throws kUsage when they differ.
+DType kv_type_of(const KvOptions& options);
 
 // -m alone, for commands that only read the file.
 void add_model_path(CLI::App& command, std::string& path);

@@ -12,6 +12,7 @@
 #include "cli/arguments.h"
 #include "cli/block_bench.h"
 #include "cli/commands.h"
+#include "cli/model_options.h"
 #include "cli/output.h"
 #include "cli/plan_format.h"
 #include "hybrid/machine.h"
@@ -27,22 +28,23 @@ namespace {
 struct PlanOptions {
   std::string model, machine, costs, plan, out, trace, devices;
   PlanRequest request;
+  KvOptions kv;
   uint32_t threads = 0;
   bool explain = false;
 };
 
 // A published size or a file.
 struct PlanModel {
-  explicit PlanModel(const std::string& name) {
+  PlanModel(const std::string& name, DType kv) {
     if (const PublishedSize* size = find_published_size(name)) {
       config = config_of(*size);
-      shape = shape_of(*size, DType::kF16);
+      shape = shape_of(*size, kv);
       return;
     }
     file.emplace(GgufFile::open(name));
     config = read_config(*file);
     weights.emplace(*file, config);
-    shape = shape_of(config, *weights, DType::kF16);
+    shape = shape_of(config, *weights, kv);
   }
   std::optional<GgufFile> file;
   ModelConfig config;
@@ -85,24 +87,34 @@ void check_same_model(const CostTable& table, const ModelShape& shape, const std
                                                file, other.name, shape.name));
 }
 
+void check_same_cache(const CostTable& table, DType kv, const std::string& file) {
+  if (table.model.kv == kv) return;
+  throw Error(ErrorCode::kUsage,
+              fmt::format("{}: the costs are those of a cache of {}, not of {}; measure again "
+                          "(tandem bench --blocks -ctk {})",
+                          file, kv_type_name(table.model.kv), kv_type_name(kv), kv_type_name(kv)));
+}
+
 CostTable costs_of(const PlanOptions& options, const PlanModel& model) {
   if (!options.machine.empty())
     return predict_costs(read_machine(options.machine), model.config, model.shape, time_on_array);
   if (!options.costs.empty()) {
     CostTable table = read_cost_table(options.costs);
     check_same_model(table, model.shape, options.costs);
+    if (!options.kv.key.empty() || !options.kv.value.empty())
+      check_same_cache(table, model.shape.kv, options.costs);
     return table;
   }
   if (!model.weights)
     throw Error(ErrorCode::kUsage,
                 "a size can be planned for a --machine or --costs file only; name a GGUF file to "
                 "measure this machine");
-  BlockBench bench{options.devices, options.threads, options.request};
+  BlockBench bench{options.devices, options.threads, model.shape.kv, options.request};
   return measure_blocks(bench, model.config, *model.weights);
 }
 
 void run_plan(const PlanOptions& options) {
-  const PlanModel model(options.model);
+  const PlanModel model(options.model, kv_type_of(options.kv));
   const CostTable table = costs_of(options, model);
   const Plan plan = options.plan.empty() ? make_plan(table, options.request)
                                          : read_plan(options.plan, model.config);
@@ -153,6 +165,7 @@ void add_plan_command(CLI::App& app) {
   number("--sequences", request.sequences, "sequences generated at once", 1);
   number("--ubatch-size", request.chunk, "prompt tokens of one step (0: the best)", 0);
   number("--depth", request.depth, "steps in flight on different devices, at most", 1);
+  add_kv_options(*command, options->kv);
   number("-t,--threads", options->threads, "CPU threads (0: the physical cores)", 0);
   command->add_option("-o,--output", options->out, "file for the plan")->type_name("FILE");
   command

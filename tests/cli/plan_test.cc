@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/temporary_folder.h"
 #include "cli/process.h"
 
 namespace tandem {
@@ -61,6 +62,23 @@ TEST(Plan, TakesTheTypeOfValuesAloneForTheCache) {
   const Outcome outcome = run_without_gpu({"--plan", "auto", "-ctv", "q8_0"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr(" tokens, q8_0)"));
+}
+
+TEST(Plan, HasTheCacheThatItsCostsAreOf) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> size = {"-m", "models/story-14m-q4_0.gguf", "-p", "32", "-n", "8"};
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), size.begin(), size.end());
+    return run_tandem(arguments);
+  };
+  const std::string costs = folder / "costs.json", plan = folder / "plan.json";
+  EXPECT_EQ(run({"bench", "--blocks", "--device", "cpu", "-ctk", "q8_0", "-o", costs}).code, 0);
+  EXPECT_EQ(run({"plan", "--costs", costs, "-o", plan}).code, 0);
+  EXPECT_THAT(read_file(plan), HasSubstr("\"kv\": \"q8_0\""));
+  const Outcome other = run({"plan", "--costs", costs, "-ctk", "f16"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err,
+              HasSubstr("costs.json: the costs are those of a cache of q8_0, not of f16"));
 }
 
 }  // namespace

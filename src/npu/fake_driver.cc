@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <new>
 
 #include "base/error.h"
 #include "npu/aie_text/design.h"
@@ -108,7 +109,11 @@ int FakeDriver::ioctl(int fd, unsigned long request, void* argument) noexcept {
   if (fails_now(request, &error)) return error;
   if (fd != kFd || open_files_ == 0) return refuse(EBADF, "ioctl: no such file");
   if (argument == nullptr) return refuse(EFAULT, "ioctl: no argument");
-  return dispatch(request, argument);
+  try {
+    return dispatch(request, argument);
+  } catch (const std::bad_alloc&) {  // the emulation's own memory, as a driver's might lack
+    return -ENOMEM;
+  }
 }
 
 int FakeDriver::dispatch(unsigned long request, void* argument) {

@@ -33,12 +33,16 @@ Instruction& CoreCompiler::emit(Opcode opcode, const Operation& operation) {
   return program_.instructions.back();
 }
 
-int CoreCompiler::constant(int64_t value, const Operation& operation) {
+int CoreCompiler::emit_immediate(Opcode opcode, int64_t value, const Operation& operation) {
   const int destination = new_register();
-  Instruction& instruction = emit(Opcode::kConstant, operation);
+  Instruction& instruction = emit(opcode, operation);
   instruction.destination = destination;
   instruction.immediate = value;
   return destination;
+}
+
+int CoreCompiler::constant(int64_t value, const Operation& operation) {
+  return emit_immediate(Opcode::kConstant, value, operation);
 }
 
 int CoreCompiler::register_of(ValueId value, const Operation& user) {
@@ -108,11 +112,7 @@ ScalarType CoreCompiler::scalar_of(ValueId value, const Operation& user) const {
 }
 
 int CoreCompiler::reference(int buffer, const Operation& user) {
-  const int destination = new_register();
-  Instruction& instruction = emit(Opcode::kReference, user);
-  instruction.destination = destination;
-  instruction.immediate = buffer;
-  return destination;
+  return emit_immediate(Opcode::kReference, buffer, user);
 }
 
 // ---- prologue ----

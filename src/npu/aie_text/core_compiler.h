@@ -43,6 +43,7 @@ class CoreCompiler {
   int define_argument(mlir::ValueId argument);
   Instruction& emit(Opcode opcode, const Operation& operation);
   int here() const { return static_cast<int>(program_.instructions.size()); }
+  int emit_immediate(Opcode opcode, int64_t value, const Operation& operation);  // its register
   int constant(int64_t value, const Operation& operation);
   int register_of(mlir::ValueId value, const Operation& user);
   int define(const Operation& operation, size_t result = 0);

@@ -62,4 +62,29 @@ inline std::string sequence_text(size_t in, size_t out, const std::string& in_na
                      in, out, in_name);
 }
 
+// One core that turns an object of 16 words into another: `body` works on %x and %y.
+inline std::string one_core(const std::string& body, const std::string& functions = "") {
+  return device_text(functions + std::string(kTiles) + R"(
+    aie.objectfifo @in(%shim, {%core}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.objectfifo @out(%core, {%shim}, 1 : i32) : !aie.objectfifo<memref<16xi32>>
+    aie.core(%core) {
+      %c0 = arith.constant 0 : index
+      %a = aie.objectfifo.acquire @in(Consume, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %x = aie.objectfifo.subview.access %a[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+      %b = aie.objectfifo.acquire @out(Produce, 1) : !aie.objectfifosubview<memref<16xi32>>
+      %y = aie.objectfifo.subview.access %b[0] : !aie.objectfifosubview<memref<16xi32>> -> memref<16xi32>
+)" + body + R"(
+      aie.objectfifo.release @in(Consume, 1)
+      aie.objectfifo.release @out(Produce, 1)
+      aie.end
+    })" + sequence_text(16, 16));
+}
+
+// What one_core() makes of 1, 2, .. 16.
+inline std::vector<int32_t> run_core(const std::string& text, const EmulatorOptions& options = {}) {
+  std::vector<std::vector<int32_t>> arguments{counting(1, 16), std::vector<int32_t>(16)};
+  run(text, arguments, options);
+  return arguments[1];
+}
+
 }  // namespace tandem::npu
